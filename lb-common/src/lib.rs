@@ -1,0 +1,41 @@
+//! What both sides of the kernel boundary agree on.
+//!
+//! The packet core is generic over how bytes ([`Frame`]) and tables ([`Tables`]) are reached, so
+//! that one source runs in the kernel and on the host. It decides and rewrites; it never
+//! allocates, never loops over payload and never panics.
+
+#![cfg_attr(not(any(test, feature = "host")), no_std)]
+
+pub mod address;
+pub mod backend;
+pub mod balance;
+pub mod checksum;
+pub mod counters;
+pub mod decap;
+pub mod flow;
+pub mod forward;
+pub mod frame;
+pub mod hash;
+#[cfg(any(test, feature = "host"))]
+pub mod host;
+pub mod packet;
+pub mod service;
+pub mod settings;
+pub mod shared;
+pub mod slot;
+pub mod tables;
+pub mod verdict;
+
+pub use address::Address;
+pub use backend::{Backend, Link, NextHop};
+pub use balance::balance;
+pub use counters::Counters;
+pub use flow::FlowSet;
+pub use forward::Forward;
+pub use frame::{Ethernet, Frame, Header};
+pub use hash::HashKey;
+pub use service::{Service, ServiceKey, Table};
+pub use settings::Settings;
+pub use slot::{SLOTS_PER_LINE, Slot, SlotLine};
+pub use tables::Tables;
+pub use verdict::{Action, DecapVerdict, Verdict};

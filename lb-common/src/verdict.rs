@@ -1,0 +1,127 @@
+//! What becomes of a packet, and why: one enum, one XDP action and one counter each.
+
+/// What XDP is told to do with the packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand the packet to the network stack, unchanged.
+    Pass,
+    /// Send it out of the interface it came in by.
+    Transmit,
+    /// Send it out of another interface, named through [`crate::Tables::redirect`].
+    Redirect,
+    /// Throw it away.
+    Drop,
+}
+
+macro_rules! verdicts {
+    ($(#[$outer:meta])* $vis:vis enum $name:ident {
+        $( $(#[doc = $doc:literal])+ $variant:ident => $action:ident, $label:literal; )+
+    }) => {
+        $(#[$outer])*
+        #[repr(u32)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        $vis enum $name { $( $(#[doc = $doc])+ $variant, )+ }
+
+        impl $name {
+            /// Every verdict, in the order of its counter.
+            pub const ALL: &'static [Self] = &[$( Self::$variant, )+];
+            /// Number of verdicts, which is the length of the counter map.
+            pub const COUNT: usize = Self::ALL.len();
+
+            /// What XDP does with such a packet.
+            #[inline(always)]
+            #[must_use]
+            pub const fn action(self) -> Action {
+                match self { $( Self::$variant => Action::$action, )+ }
+            }
+
+            /// The reason as metrics and the CLI write it.
+            #[must_use]
+            pub const fn reason(self) -> &'static str {
+                match self { $( Self::$variant => $label, )+ }
+            }
+
+            /// One sentence for people.
+            #[must_use]
+            pub fn explanation(self) -> &'static str {
+                match self { $( Self::$variant => concat!($($doc),+).trim_ascii(), )+ }
+            }
+        }
+    };
+}
+
+verdicts! {
+    /// What the balancer did with a packet.
+    pub enum Verdict {
+        /// Not an IPv4 or IPv6 packet.
+        NotIp => Pass, "not_ip";
+        /// IP, but neither TCP nor UDP.
+        NotTransport => Pass, "not_transport";
+        /// A fragment: its ports cannot be known.
+        Fragment => Pass, "fragment";
+        /// IPv6 extension headers stand before the transport header.
+        ExtensionHeader => Pass, "extension_header";
+        /// The frame ends before the transport header does.
+        Truncated => Pass, "truncated";
+        /// No service has this address, port and protocol.
+        NotService => Pass, "not_service";
+        /// The daemon has not filled the tables yet.
+        NotReady => Pass, "not_ready";
+        /// Sent to a backend by the interface it came in by.
+        Transmitted => Transmit, "transmitted";
+        /// Sent to a backend by another interface.
+        Redirected => Redirect, "redirected";
+        /// For a service, but its length fields contradict the frame.
+        Malformed => Drop, "malformed";
+        /// The service has no backend that takes traffic.
+        NoBackend => Drop, "no_backend";
+        /// The backend's next hop has no known hardware address yet.
+        NextHopUnknown => Drop, "next_hop_unknown";
+        /// With its tunnel header the packet exceeds the MTU towards the backend.
+        TooBig => Drop, "too_big";
+        /// The driver left no room before the packet for the tunnel header.
+        NoHeadroom => Drop, "no_headroom";
+    }
+}
+
+verdicts! {
+    /// What the tunnel's far end did with a packet.
+    pub enum DecapVerdict {
+        /// Not an IP-in-IP packet.
+        NotTunnel => Pass, "not_tunnel";
+        /// A tunnel packet from a source that is not a permitted load balancer.
+        ForeignSource => Pass, "foreign_source";
+        /// The tunnel header was removed.
+        Opened => Pass, "opened";
+        /// From a permitted load balancer, but cut short or with a wrong inner version.
+        Malformed => Drop, "malformed";
+        /// From a permitted load balancer, but to an address that this machine does not have.
+        NotLocal => Drop, "not_local";
+        /// The kernel refused to move the start of the packet.
+        NotMoved => Drop, "not_moved";
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_follow_the_order_of_all() {
+        for (index, verdict) in Verdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+        }
+        for (index, verdict) in DecapVerdict::ALL.iter().enumerate() {
+            assert_eq!(*verdict as usize, index);
+        }
+    }
+
+    #[test]
+    fn reasons_are_unique_and_explained() {
+        let mut seen = std::collections::BTreeSet::new();
+        for verdict in Verdict::ALL {
+            assert!(seen.insert(verdict.reason()), "{}", verdict.reason());
+            assert!(verdict.explanation().ends_with('.'));
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! One file a map.
+
+mod addresses;
+mod sources;
+mod verdicts;
+
+pub(crate) use addresses::DECAP_ADDRESSES;
+pub(crate) use sources::{DECAP_SOURCES, SourceKey};
+pub(crate) use verdicts::DECAP_VERDICTS;
