@@ -13,6 +13,12 @@ pub struct Address {
 }
 
 impl Address {
+    /// The least of all addresses in their order.
+    pub const MIN: Self = Self {
+        words: [0; 4],
+        ipv6: false,
+    };
+
     /// The words; see the type.
     #[must_use]
     pub const fn words(&self) -> [u32; 4] {

@@ -41,8 +41,7 @@ pub struct Backend {
     link_tail: SharedU32,
     interface: SharedU32,
     mtu: SharedU16,
-    /// Counts the uses of this entry, so that a remembered flow of a former owner is noticed.
-    pub generation: u16,
+    generation: SharedU16,
     /// [`Forward`] as a number; 0 is an unused entry.
     forward: u8,
     version: u8,
@@ -67,7 +66,7 @@ impl Backend {
         source: Address,
     ) -> Self {
         Self {
-            generation,
+            generation: SharedU16::new(generation),
             forward: forward as u8,
             version: if destination.is_ipv6() { 6 } else { 4 },
             outer_checksum: outer_checksum(destination, source),
@@ -83,6 +82,28 @@ impl Backend {
     #[must_use]
     pub const fn forward(&self) -> Option<Forward> {
         Forward::from_number(self.forward)
+    }
+
+    /// Counts the uses of this entry: a flow that was remembered under another generation is not
+    /// this backend's any more.
+    #[inline(always)]
+    #[must_use]
+    pub fn generation(&self) -> u16 {
+        self.generation.load()
+    }
+
+    /// Makes all remembered flows of this backend forgotten.
+    pub fn forget_flows(&self) {
+        self.generation.store(self.generation().wrapping_add(1));
+    }
+
+    /// The entry once nobody uses it: only the generation goes on.
+    #[must_use]
+    pub fn unused(&self) -> Self {
+        Self {
+            generation: SharedU16::new(self.generation()),
+            ..Self::default()
+        }
     }
 
     /// Whether the backend's own address is an IPv6 address.

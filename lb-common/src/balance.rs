@@ -1,7 +1,6 @@
 //! The packet's way: parse, find the service, choose a slot, take its backend, forward, count.
 
 use crate::{
-    backend::Backend,
     counters::Counters,
     flow::{FlowSet, Remembered},
     forward::{self, Forward},
@@ -24,7 +23,7 @@ pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
     let Some(ethernet) = frame.header::<Ethernet>(0) else {
         return Verdict::NotIp;
     };
-    let parsed = match ethernet.ether_type {
+    let parsed = match ethernet.ether_type() {
         Ethernet::IPV4 => packet::ipv4(frame),
         Ethernet::IPV6 => return balance_ipv6(frame, tables),
         _ => return Verdict::NotIp,
@@ -51,29 +50,30 @@ fn route<F: Frame, T: Tables>(
     }
 }
 
-/// Where a packet is to go: the answer to "which backend, and why".
+/// Where a flow stands in the tables.
 #[derive(Clone, Copy, Debug)]
-pub struct Choice<'a> {
+pub struct Position {
     /// Identifier of the service.
     pub service: u32,
-    /// Index of the slot among all slots.
-    pub slot: u32,
     /// Hash of the flow.
     pub flow: u64,
-    /// Index of the backend.
-    pub id: u16,
-    /// The backend.
-    pub backend: &'a Backend,
+    /// Index of its slot among all slots.
+    pub index: u32,
+    /// The slot.
+    pub slot: Slot,
 }
 
-/// Chooses the backend of a packet, remembering its flow where its slot is disputed.
+/// Finds the service of a packet and the slot of its flow.
+///
+/// `is_well_formed` is asked once a service is found: a packet that is for none passes, whatever
+/// it looks like.
 #[inline(always)]
-pub fn choose<'a, T: Tables>(
-    tables: &'a T,
+pub fn locate<T: Tables>(
+    tables: &T,
+    settings: &Settings,
     packet: &Packet,
     is_well_formed: impl FnOnce() -> bool,
-) -> Result<Choice<'a>, Verdict> {
-    let settings = tables.settings().ok_or(Verdict::NotReady)?;
+) -> Result<Position, Verdict> {
     let found = find(tables, settings, &packet.key).ok_or(Verdict::NotService)?;
     if !is_well_formed() {
         return Err(Verdict::Malformed);
@@ -86,19 +86,11 @@ pub fn choose<'a, T: Tables>(
     let line = tables
         .slot_line(SlotLine::of(index))
         .ok_or(Verdict::NoBackend)?;
-    let slot = line.slot(index);
-    let id = if slot.is_disputed() {
-        owner(tables, settings, slot, packet.age, flow)
-    } else {
-        slot.current
-    };
-    let backend = tables.backend(id).ok_or(Verdict::NoBackend)?;
-    Ok(Choice {
+    Ok(Position {
         service: found.service.id,
-        slot: index,
         flow,
-        id,
-        backend,
+        index,
+        slot: line.slot(index),
     })
 }
 
@@ -108,8 +100,19 @@ fn send<F: Frame, T: Tables>(
     tables: &T,
     packet: &Packet,
 ) -> Result<Verdict, Verdict> {
-    let choice = choose(tables, packet, || packet.is_well_formed(frame))?;
-    let backend = choice.backend;
+    let settings = tables.settings().ok_or(Verdict::NotReady)?;
+    let Position {
+        service,
+        flow,
+        slot,
+        ..
+    } = locate(tables, settings, packet, || packet.is_well_formed(frame))?;
+    let id = if slot.is_disputed() {
+        owner(tables, settings, slot, packet.age, flow)
+    } else {
+        slot.current
+    };
+    let backend = tables.backend(id).ok_or(Verdict::NoBackend)?;
     let forward = backend.forward().ok_or(Verdict::NoBackend)?;
     let interface = backend.interface();
     if interface == 0 {
@@ -120,7 +123,7 @@ fn send<F: Frame, T: Tables>(
     }
     let written = match forward {
         Forward::L2 => forward::rewrite_link(frame, backend),
-        Forward::Ipip => forward::encapsulate(frame, packet, choice.flow, backend),
+        Forward::Ipip => forward::encapsulate(frame, packet, flow, backend),
     };
     if !written {
         return Err(Verdict::NoHeadroom);
@@ -130,8 +133,8 @@ fn send<F: Frame, T: Tables>(
         bytes: u64::from(packet.length),
         new_flows: u64::from(matches!(packet.age, Age::Begins)),
     };
-    tables.count_service(choice.service, counted);
-    tables.count_backend(choice.id, counted);
+    tables.count_service(service, counted);
+    tables.count_backend(id, counted);
     if interface == tables.ingress() {
         return Ok(Verdict::Transmitted);
     }
@@ -222,7 +225,7 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
 #[inline(always)]
 fn is_alive<T: Tables>(tables: &T, found: Remembered) -> bool {
     tables.backend(found.backend).is_some_and(|backend| {
-        backend.generation == found.generation && backend.forward().is_some()
+        backend.generation() == found.generation && backend.forward().is_some()
     })
 }
 
@@ -238,7 +241,7 @@ fn remember<T: Tables>(
     if !tables.insert_budget()?.take(now, settings.inserts_per_tick) {
         return None;
     }
-    let generation = tables.backend(backend)?.generation;
+    let generation = tables.backend(backend)?.generation();
     set.put(
         flow,
         Remembered {

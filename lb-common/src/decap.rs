@@ -89,7 +89,7 @@ pub fn open<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> DecapVerdict {
     let Some(ethernet) = frame.header::<Ethernet>(0) else {
         return DecapVerdict::NotTunnel;
     };
-    let result = match ethernet.ether_type {
+    let result = match ethernet.ether_type() {
         Ethernet::IPV4 => open_ipv4(frame, gate),
         Ethernet::IPV6 => open_ipv6(frame, gate),
         _ => return DecapVerdict::NotTunnel,
@@ -142,7 +142,7 @@ impl Inner {
         }
     }
 
-    const fn ether_type(self) -> [u8; 2] {
+    const fn ether_type(self) -> u16 {
         match self {
             Self::Ipv4 => Ethernet::IPV4,
             Self::Ipv6 => Ethernet::IPV6,
@@ -203,9 +203,6 @@ fn finish<F: Frame, G: Gate>(
     let ethernet = frame
         .header_mut::<Ethernet>(0)
         .ok_or(DecapVerdict::NotMoved)?;
-    *ethernet = Ethernet {
-        link,
-        ether_type: inner.ether_type(),
-    };
+    *ethernet = Ethernet::new(link, inner.ether_type());
     Ok(DecapVerdict::Opened)
 }

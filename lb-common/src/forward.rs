@@ -103,10 +103,7 @@ fn over_ipv4<F: Frame>(frame: &mut F, packet: &Packet, backend: &Backend) -> boo
     // The sum stays below 2^16: the MTU check let at most 65,535 bytes through.
     let length = packet.length as u16 + Ipv4Hdr::LEN as u16;
     let sum = backend.outer_checksum() as u32 + length as u32 + packet.traffic_class as u32;
-    outer.ethernet = Ethernet {
-        link: backend.link(),
-        ether_type: Ethernet::IPV4,
-    };
+    outer.ethernet = Ethernet::new(backend.link(), Ethernet::IPV4);
     outer.ip.vihl = 0x45;
     outer.ip.tos = packet.traffic_class;
     outer.ip.tot_len = length.to_be_bytes();
@@ -135,10 +132,7 @@ fn over_ipv6<F: Frame>(frame: &mut F, packet: &Packet, flow: u64, backend: &Back
     let Some(outer) = frame.header_mut::<OverIpv6>(0) else {
         return false;
     };
-    outer.ethernet = Ethernet {
-        link: backend.link(),
-        ether_type: Ethernet::IPV6,
-    };
+    outer.ethernet = Ethernet::new(backend.link(), Ethernet::IPV6);
     // RFC 6438: the flow label carries the flow's entropy, so that routers and receive queues
     // spread tunnelled flows.
     let label = (flow >> 20) as u32 & 0xf_ffff;

@@ -11,17 +11,34 @@ use network_types::{
 pub struct Ethernet {
     /// Destination and source hardware address.
     pub link: [u8; 12],
-    /// What follows, big-endian.
-    pub ether_type: [u8; 2],
+    ether_type: [u8; 2],
 }
 
 impl Ethernet {
     /// Length in bytes.
     pub const LEN: usize = size_of::<Self>();
     /// EtherType of IPv4, IANA.
-    pub const IPV4: [u8; 2] = [0x08, 0x00];
+    pub const IPV4: u16 = 0x0800;
     /// EtherType of IPv6, IANA.
-    pub const IPV6: [u8; 2] = [0x86, 0xdd];
+    pub const IPV6: u16 = 0x86dd;
+
+    /// A header from its parts.
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(link: [u8; 12], ether_type: u16) -> Self {
+        Self {
+            link,
+            ether_type: ether_type.to_be_bytes(),
+        }
+    }
+
+    /// What follows, to compare with the constants: as one number, since the compiler compares
+    /// arrays byte by byte.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ether_type(&self) -> u16 {
+        u16::from_be_bytes(self.ether_type)
+    }
 }
 
 /// Plain bytes that may be viewed in place.

@@ -9,6 +9,7 @@
 pub mod address;
 pub mod backend;
 pub mod balance;
+pub mod bench;
 pub mod checksum;
 pub mod counters;
 pub mod decap;

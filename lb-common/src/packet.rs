@@ -6,7 +6,7 @@ use network_types::{
 };
 
 use crate::{
-    address,
+    address::{self, Address},
     frame::{Ethernet, Frame},
     hash::HashKey,
     service::{self, ServiceKey},
@@ -57,6 +57,22 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// What a client's packet to a service would look like, to ask where it would go.
+    #[must_use]
+    pub const fn of_flow(key: ServiceKey, client: Address, port: u16) -> Self {
+        let [first, source_rest @ ..] = client.words();
+        Self {
+            key,
+            age: Age::Continues,
+            length: 0,
+            traffic_class: 0,
+            ipv6: client.is_ipv6(),
+            source: source(first, port),
+            source_rest,
+            claimed: 0,
+        }
+    }
+
     /// Hash of the flow, from the hash of its destination.
     #[inline(always)]
     #[must_use]
@@ -97,7 +113,7 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
     };
     let transport = transport(frame, Ethernet::LEN + header, ip.proto)?;
     let destination = u32::from_ne_bytes(ip.dst_addr);
-    let source = u32::from_ne_bytes(ip.src_addr);
+    let first = u32::from_ne_bytes(ip.src_addr);
     Ok(Packet {
         key: ServiceKey::from_parts(
             ServiceKey::word(destination, transport.destination, ip.proto, false),
@@ -107,7 +123,7 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
         length: u32::from(u16::from_be_bytes(ip.tot_len)),
         traffic_class: ip.tos,
         ipv6: false,
-        source: u64::from(source) | u64::from(transport.source) << 32,
+        source: source(first, transport.source),
         source_rest: [0; 3],
         claimed: header as u32 + transport.claimed,
     })
@@ -124,7 +140,7 @@ pub fn ipv6<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
     }
     let transport = transport(frame, Ethernet::LEN + Ipv6Hdr::LEN, ip.next_hdr)?;
     let [destination, destination_rest @ ..] = address::words(ip.dst_addr);
-    let [source, source_rest @ ..] = address::words(ip.src_addr);
+    let [first, source_rest @ ..] = address::words(ip.src_addr);
     Ok(Packet {
         key: ServiceKey::from_parts(
             ServiceKey::word(destination, transport.destination, ip.next_hdr, true),
@@ -134,10 +150,15 @@ pub fn ipv6<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
         length: u32::from(u16::from_be_bytes(ip.payload_len)) + Ipv6Hdr::LEN as u32,
         traffic_class: ip.vcf[0] << 4 | ip.vcf[1] >> 4,
         ipv6: true,
-        source: u64::from(source) | u64::from(transport.source) << 32,
+        source: source(first, transport.source),
         source_rest,
         claimed: Ipv6Hdr::LEN as u32 + transport.claimed,
     })
+}
+
+#[inline(always)]
+const fn source(first: u32, port: u16) -> u64 {
+    first as u64 | (port as u64) << 32
 }
 
 struct Transport {

@@ -1,0 +1,107 @@
+//! The driver around a packet function.
+
+use aya_ebpf::{
+    bindings::{xdp_action, xdp_md},
+    btf_maps::Array,
+    macros::btf_map,
+    programs::XdpContext,
+};
+use lb_common::{
+    Ethernet, Frame,
+    bench::{Bench, client},
+};
+use lb_ebpf::XdpFrame;
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+/// What to write into packets, and what became of them: one value.
+#[btf_map]
+static BENCH: Array<Bench, 1, { aya_ebpf::bindings::BPF_F_MMAPABLE as usize }> = Array::new();
+
+/// Runs `packet` on the next flow's packet and restores the frame.
+#[inline(always)]
+pub(crate) fn drive(context: &XdpContext, packet: extern "C" fn(*mut xdp_md) -> u32) -> u32 {
+    let Some(bench) = BENCH.get_ptr_mut(0) else {
+        return xdp_action::XDP_ABORTED;
+    };
+    // SAFETY: a pointer from a map look-up; one test run at a time uses the map.
+    let bench = unsafe { &mut *bench };
+    let number = bench.next;
+    bench.next = number.wrapping_add(1);
+    if write_client(&mut XdpFrame::new(context), number & bench.flow_mask).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    let action = opaque(packet(context.ctx));
+    match action {
+        xdp_action::XDP_TX => bench.sent += 1,
+        xdp_action::XDP_PASS => bench.passed += 1,
+        _ => bench.other += 1,
+    }
+    if action == xdp_action::XDP_TX && undo(&mut XdpFrame::new(context)).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
+    xdp_action::XDP_PASS
+}
+
+#[inline(always)]
+fn write_client(frame: &mut XdpFrame<'_>, number: u32) -> Option<()> {
+    let (address, port) = client(number);
+    if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
+        frame.header_mut::<Ipv4Hdr>(Ethernet::LEN)?.src_addr = address.to_ne_bytes();
+        *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv4Hdr::LEN)? = port.to_ne_bytes();
+    } else {
+        *frame.header_mut::<[u8; 4]>(Ethernet::LEN + 20)? = address.to_ne_bytes();
+        *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv6Hdr::LEN)? = port.to_ne_bytes();
+    }
+    Some(())
+}
+
+/// Removes the outer header and writes the Ethernet header anew, whose bytes it overwrote. The
+/// inner packet is of the family whose number the outer one carries.
+#[inline(always)]
+fn undo(frame: &mut XdpFrame<'_>) -> Option<()> {
+    let (outer, protocol) = if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
+        (Ipv4Hdr::LEN, frame.header::<Ipv4Hdr>(Ethernet::LEN)?.proto)
+    } else {
+        (
+            Ipv6Hdr::LEN,
+            frame.header::<Ipv6Hdr>(Ethernet::LEN)?.next_hdr,
+        )
+    };
+    let ether_type = match protocol {
+        lb_common::forward::IP_IN_IP => Ethernet::IPV4,
+        lb_common::forward::IPV6_IN_IP => Ethernet::IPV6,
+        // Forwarded without a tunnel: only the hardware addresses changed.
+        _ => return Some(()),
+    };
+    if !frame.shrink(outer) {
+        return None;
+    }
+    *frame.header_mut::<Ethernet>(0)? = Ethernet::new(link(2), ether_type);
+    Some(())
+}
+
+/// Locally administered addresses that end in `last`; from numbers, since the compiler copies a
+/// constant array byte by byte.
+#[inline(always)]
+pub(crate) const fn link(last: u8) -> [u8; 12] {
+    let [a, b, c, d, e, f, g, h] = 0x0002_0100_0000_0002_u64.to_le_bytes();
+    let [i, j, k, l] = ((last as u32) << 24).to_le_bytes();
+    [a, b, c, d, e, f, g, h, i, j, k, l]
+}
+
+/// Hides a value's origin from the optimiser: it would know the function's few results, and the
+/// verifier would not.
+#[inline(always)]
+pub(crate) fn opaque(value: u32) -> u32 {
+    let mut value = u64::from(value);
+    #[cfg(target_arch = "bpf")]
+    // SAFETY: a move of a register to itself, of which the optimiser does not know that.
+    unsafe {
+        core::arch::asm!("{0} = {0}", inout(reg) value);
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        value = core::hint::black_box(value);
+    }
+    value as u32
+}

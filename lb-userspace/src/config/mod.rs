@@ -1,0 +1,131 @@
+//! The configuration file: text in, checked configuration or one clear error out.
+
+mod check;
+mod error;
+mod raw;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use crate::model::Service;
+
+pub use check::{check_health_check, check_service_limits};
+pub use error::ConfigError;
+
+/// A checked configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What concerns the daemon as a whole.
+    pub daemon: Daemon,
+    /// Services in the order of the file; names and keys are unique.
+    pub services: Vec<Service>,
+}
+
+/// What concerns the daemon as a whole. A change needs a restart, except of nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Daemon {
+    /// Interfaces that the program is attached to, at least one, each once.
+    pub interfaces: Vec<String>,
+    /// How it is attached.
+    pub xdp_mode: XdpMode,
+    /// Socket of the control API.
+    pub api_socket: PathBuf,
+    /// Where metrics are served; `None` serves none.
+    pub metrics_listen: Option<SocketAddr>,
+    /// What must survive restarts of the machine.
+    pub state_dir: PathBuf,
+    /// What must survive restarts of the daemon, on a BPF file system.
+    pub pin_dir: PathBuf,
+    /// Secret of all hashes, the same on all load balancers of a group.
+    pub hash_seed: Secret,
+    /// How large the kernel's tables are.
+    pub limits: Limits,
+}
+
+/// How the program is attached to an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum XdpMode {
+    /// In the driver.
+    Native,
+    /// In the stack, which every interface can.
+    Generic,
+    /// In the driver where it can, else in the stack.
+    Auto,
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Auto => "auto",
+        })
+    }
+}
+
+/// How large the kernel's tables are, in entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Services.
+    pub services: u32,
+    /// Backends, counted once for each service that they are in; at most 65,535.
+    pub backends: u32,
+    /// Slots of all services together; a change takes as many again for a moment.
+    pub slots: u32,
+    /// Flows that are remembered while slots change hands.
+    pub flows: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            services: 1024,
+            backends: 4096,
+            slots: 1 << 20,
+            flows: 1 << 18,
+        }
+    }
+}
+
+/// Text that is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides the text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::unreadable(path, &source))?;
+        Self::parse(&path.display().to_string(), &text)
+    }
+
+    /// Checks text; `file` is its name in errors.
+    pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
+        let raw =
+            toml::from_str(text).map_err(|source| ConfigError::syntax(file, text, &source))?;
+        check::config(raw).map_err(|fault| fault.at(file, text))
+    }
+}

@@ -1,0 +1,81 @@
+//! Reading the per-CPU counters.
+
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues},
+};
+use lb_common::{Counters, Verdict};
+
+use super::program::LoadError;
+
+/// [`Counters`] as aya moves them.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, Default)]
+struct Value(Counters);
+
+// SAFETY: three numbers without padding.
+unsafe impl aya::Pod for Value {}
+
+/// The counters of services, backends and verdicts.
+pub struct TrafficCounters {
+    services: PerCpuArray<MapData, Value>,
+    backends: PerCpuArray<MapData, Value>,
+    verdicts: PerCpuArray<MapData, u64>,
+}
+
+impl TrafficCounters {
+    /// Takes the counter maps out of an object.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+        Ok(Self {
+            services: take(ebpf, "SERVICE_COUNTERS")?,
+            backends: take(ebpf, "BACKEND_COUNTERS")?,
+            verdicts: take(ebpf, "VERDICTS")?,
+        })
+    }
+
+    /// Traffic of a service since it got this identifier.
+    pub fn service(&self, id: u32) -> Result<Counters, MapError> {
+        total(&self.services.get(&id, 0)?)
+    }
+
+    /// Traffic of a backend since it got this index.
+    pub fn backend(&self, index: u16) -> Result<Counters, MapError> {
+        total(&self.backends.get(&u32::from(index), 0)?)
+    }
+
+    /// Packets by verdict since the maps were made, in the order of [`Verdict::ALL`].
+    pub fn verdicts(&self) -> Result<Vec<(Verdict, u64)>, MapError> {
+        let count = |verdict: &Verdict| {
+            let values = self.verdicts.get(&(*verdict as u32), 0)?;
+            Ok((*verdict, values.iter().sum()))
+        };
+        Verdict::ALL.iter().map(count).collect()
+    }
+
+    /// Starts a service's counters anew.
+    pub fn clear_service(&mut self, id: u32) -> Result<(), MapError> {
+        self.services.set(id, zeros()?, 0)
+    }
+
+    /// Starts a backend's counters anew.
+    pub fn clear_backend(&mut self, index: u16) -> Result<(), MapError> {
+        self.backends.set(u32::from(index), zeros()?, 0)
+    }
+}
+
+fn take<V: aya::Pod>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<PerCpuArray<MapData, V>, LoadError> {
+    let map: Map = ebpf.take_map(name).ok_or(LoadError::Missing(name))?;
+    PerCpuArray::try_from(map).map_err(|source| LoadError::Map { name, source })
+}
+
+fn total(values: &PerCpuValues<Value>) -> Result<Counters, MapError> {
+    Ok(values.iter().map(|value| value.0).sum())
+}
+
+fn zeros() -> Result<PerCpuValues<Value>, MapError> {
+    let cpus = aya::util::nr_cpus().map_err(|(_, source)| MapError::IoError(source))?;
+    PerCpuValues::try_from(vec![Value::default(); cpus]).map_err(MapError::IoError)
+}

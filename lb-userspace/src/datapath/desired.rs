@@ -1,0 +1,83 @@
+//! What the tables are to say: the control core's answer, in the nouns of the kernel.
+
+use lb_common::{Address, Forward, NextHop, ServiceKey};
+
+/// A service that is to be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredService {
+    /// What packets must match; unique.
+    pub key: ServiceKey,
+    /// How packets get to its backends.
+    pub forward: Forward,
+    /// Its backends, each address once.
+    pub members: Vec<DesiredMember>,
+}
+
+/// A backend of a service that is to be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DesiredMember {
+    /// Its own address.
+    pub address: Address,
+    /// Weight as configured.
+    pub base_weight: u32,
+    /// Weight among those that take new flows; 0 takes none.
+    pub weight: u32,
+    /// What happens to the flows that it has.
+    pub flows: Flows,
+}
+
+/// What happens to the flows that a backend has when its slots go to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flows {
+    /// They stay.
+    Stay,
+    /// They stay for as long as the backend drains, not only for the grace time.
+    Drain,
+    /// They are dead.
+    Leave,
+}
+
+/// The way to a backend's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Our own address towards it.
+    pub source: Address,
+    /// The next hop.
+    pub next: NextHop,
+}
+
+/// What a commit did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Services whose table was replaced.
+    pub tables: u32,
+    /// Slots of tables of equal size whose current backend changed.
+    pub moved_slots: u32,
+    /// Identifiers that a service got in this commit: its counters start anew.
+    pub new_services: Vec<u32>,
+    /// Indices that a backend got in this commit: its counters start anew.
+    pub new_backends: Vec<u16>,
+}
+
+/// Why a commit was refused. Nothing was changed for packets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// More services than entries.
+    #[error("the service table is full: raise daemon.max_services")]
+    ServicesFull,
+    /// More backends than entries.
+    #[error("the backend table is full: raise daemon.max_backends")]
+    BackendsFull,
+    /// No region is large enough for a service's table.
+    #[error(
+        "no room for a table of {wanted} slots ({used} of {capacity} are in use): raise daemon.max_slots"
+    )]
+    SlotsFull {
+        /// Slots of the table.
+        wanted: u32,
+        /// Slots in use.
+        used: u32,
+        /// Slots in all.
+        capacity: u32,
+    },
+}

@@ -1,0 +1,130 @@
+//! What a slot remembers of its past when its owner changes.
+
+use lb_common::Slot;
+
+/// The slots of a new table, given those of the old one and the new owners.
+///
+/// `serves` tells whether a backend still serves the flows that it has: one that is up or drained
+/// does, one that is down, in maintenance or gone does not. Tables are powers of two in size and a
+/// slot is the lower bits of the flow's hash, so slot `s` of a larger table held flows of slot
+/// `s mod size` of a smaller one.
+pub fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
+    owners
+        .iter()
+        .enumerate()
+        .map(|(index, owner)| match old.len() {
+            0 => Slot::settled(*owner),
+            size => next_slot(old[index & (size - 1)], *owner, &serves),
+        })
+        .collect()
+}
+
+/// Flows that have sent nothing since a dispute began are not in the flow cache and belong to the
+/// owner at its beginning: `previous` stays as long as that one serves, however often the current
+/// owner changes. All younger flows are in the cache, so a dispute never ends by a change.
+fn next_slot(old: Slot, owner: u16, serves: impl Fn(u16) -> bool) -> Slot {
+    let previous = if old.is_disputed() {
+        if serves(old.previous) {
+            old.previous
+        } else if serves(old.current) {
+            old.current
+        } else {
+            owner
+        }
+    } else if old.current != owner && old.current != 0 && serves(old.current) {
+        old.current
+    } else {
+        0
+    };
+    Slot {
+        current: owner,
+        previous,
+    }
+}
+
+/// The slots of the same table once the flows from before the change are gone. A slot whose
+/// previous backend takes no new flows, but `drains` those that it has, stays disputed.
+pub fn settled(slots: &[Slot], drains: impl Fn(u16) -> bool) -> Vec<Slot> {
+    slots
+        .iter()
+        .map(|slot| {
+            if drains(slot.previous) {
+                *slot
+            } else {
+                Slot::settled(slot.current)
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: u16 = 1;
+    const B: u16 = 2;
+    const C: u16 = 3;
+
+    fn next(old: (u16, u16), owner: u16, serving: &[u16]) -> (u16, u16) {
+        let old = Slot {
+            current: old.0,
+            previous: old.1,
+        };
+        let slot = next_slot(old, owner, |backend| serving.contains(&backend));
+        (slot.current, slot.previous)
+    }
+
+    #[test]
+    fn an_unchanged_slot_has_no_past() {
+        assert_eq!(next((A, 0), A, &[A]), (A, 0));
+    }
+
+    #[test]
+    fn a_change_keeps_the_owner_that_serves_and_forgets_the_one_that_does_not() {
+        assert_eq!(next((A, 0), B, &[A, B]), (B, A));
+        assert_eq!(next((A, 0), B, &[B]), (B, 0));
+    }
+
+    #[test]
+    fn a_second_change_keeps_the_first_owner() {
+        assert_eq!(next((B, A), C, &[A, B, C]), (C, A));
+    }
+
+    #[test]
+    fn the_first_owner_returns_and_flows_of_the_second_are_still_told_apart() {
+        assert_eq!(next((B, A), A, &[A, B]), (A, A));
+    }
+
+    #[test]
+    fn the_first_owner_fails_and_the_cache_is_still_asked() {
+        assert_eq!(next((B, A), B, &[B]), (B, B));
+        assert_eq!(next((B, A), C, &[C]), (C, C));
+    }
+
+    #[test]
+    fn a_table_that_grows_inherits_by_lower_bits() {
+        let old = [Slot::settled(A), Slot::settled(B)];
+        let slots = next_slots(&old, &[A, A, C, B], |_| true);
+        let expected = [(A, 0), (A, B), (C, A), (B, 0)];
+        assert_eq!(
+            slots,
+            expected.map(|(current, previous)| Slot { current, previous })
+        );
+    }
+
+    #[test]
+    fn settling_spares_drained_backends() {
+        let slots = [
+            Slot {
+                current: B,
+                previous: A,
+            },
+            Slot {
+                current: B,
+                previous: C,
+            },
+        ];
+        let after = settled(&slots, |backend| backend == A);
+        assert_eq!(after, [slots[0], Slot::settled(B)]);
+    }
+}

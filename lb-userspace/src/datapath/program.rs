@@ -1,0 +1,167 @@
+//! Loading an object with the balancer's maps, over new maps or pinned ones.
+
+use std::{
+    io,
+    os::fd::AsFd as _,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
+    maps::{Map, MapError, MapInfo},
+};
+use lb_common::Verdict;
+
+use super::{
+    counters::TrafficCounters,
+    mapped::{Mapped, Value},
+    tables::{Arrays, Lengths},
+};
+use crate::config::Limits;
+
+/// Maps that packets and daemon share, in the order of their files in `lb-ebpf`.
+pub const MAPS: [&str; 9] = [
+    "SETTINGS",
+    "SERVICES",
+    "SLOTS",
+    "BACKENDS",
+    "FLOWS",
+    "INSERT_BUDGET",
+    "SERVICE_COUNTERS",
+    "BACKEND_COUNTERS",
+    "VERDICTS",
+];
+
+/// Why an object cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The kernel refused maps or object.
+    #[error("the kernel refused the XDP program: {0}")]
+    Refused(#[from] EbpfError),
+    /// The kernel's verifier refused the program.
+    #[error("the kernel refused the XDP program: {0}")]
+    Unverified(#[from] aya::programs::ProgramError),
+    /// A map is not there or not what it should be.
+    #[error("map {0} is missing from the object: this build of lb is broken")]
+    Missing(&'static str),
+    /// A map cannot be used.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong.
+        source: MapError,
+    },
+    /// A map's memory cannot be shared.
+    #[error("map {name} cannot be mapped into memory: {source}")]
+    Memory {
+        /// Its name.
+        name: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// An object in the kernel and its maps in our memory.
+pub struct Loaded {
+    /// The object, with programs that are not loaded yet.
+    pub ebpf: Ebpf,
+    /// The arrays that the daemon writes.
+    pub arrays: Arrays,
+    /// The counters that it reads.
+    pub counters: TrafficCounters,
+    /// Memory of all maps in bytes, as the kernel accounts it.
+    pub map_bytes: u64,
+}
+
+/// Loads `object` with maps for `limits`. With `pins`, maps that are pinned there are used again,
+/// and others are pinned there; see [`are_compatible`].
+pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loaded, LoadError> {
+    let lengths = Lengths::from(limits);
+    let entries = entries(&lengths, limits);
+    let paths: Vec<(&str, PathBuf)> = pins
+        .iter()
+        .flat_map(|pins| MAPS.map(|name| (name, pins.join(name))))
+        .collect();
+    let mut loader = EbpfLoader::new();
+    // Only the counts of the log are of interest; a refusal brings its own.
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for (name, entries) in &entries {
+        loader.map_max_entries(name, *entries);
+    }
+    for (name, path) in &paths {
+        loader.map_pin_path(name, path.as_path());
+    }
+    let mut ebpf = loader.load(object)?;
+    let map_bytes = MAPS
+        .iter()
+        .filter_map(|name| ebpf.map(name))
+        .map(memory)
+        .sum();
+    let arrays = Arrays {
+        settings: mapped(&mut ebpf, "SETTINGS", 1)?,
+        services: mapped(&mut ebpf, "SERVICES", lengths.services)?,
+        slots: mapped(&mut ebpf, "SLOTS", lengths.slots)?,
+        backends: mapped(&mut ebpf, "BACKENDS", lengths.backends)?,
+        flows: mapped(&mut ebpf, "FLOWS", lengths.flows)?,
+    };
+    let counters = TrafficCounters::take(&mut ebpf)?;
+    Ok(Loaded {
+        ebpf,
+        arrays,
+        counters,
+        map_bytes,
+    })
+}
+
+/// Whether the maps pinned in `pins` are all there and as long as `limits` asks. aya uses a pinned
+/// map again without a look at its length.
+#[must_use]
+pub fn are_compatible(pins: &Path, limits: &Limits) -> bool {
+    let entries = entries(&Lengths::from(limits), limits);
+    MAPS.iter().all(|name| {
+        let wanted = entries
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, entries)| *entries);
+        MapInfo::from_pin(pins.join(name))
+            .is_ok_and(|info| wanted.is_none_or(|wanted| info.max_entries() == wanted))
+    })
+}
+
+fn entries(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32); 8] {
+    [
+        ("SETTINGS", 1),
+        ("SERVICES", lengths.services),
+        ("SLOTS", lengths.slots),
+        ("BACKENDS", lengths.backends),
+        ("FLOWS", lengths.flows),
+        ("SERVICE_COUNTERS", limits.services),
+        ("BACKEND_COUNTERS", lengths.backends),
+        ("VERDICTS", Verdict::COUNT as u32),
+    ]
+}
+
+fn mapped<T: Value>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<Mapped<T>, LoadError> {
+    let Some(Map::Array(map)) = ebpf.map(name) else {
+        return Err(LoadError::Missing(name));
+    };
+    Mapped::of_map(map.fd().as_fd(), len as usize)
+        .map_err(|source| LoadError::Memory { name, source })
+}
+
+/// `memlock` of the map's fdinfo: what the kernel accounts, with its own rounding.
+fn memory(map: &Map) -> u64 {
+    let data = match map {
+        Map::Array(data) | Map::PerCpuArray(data) => data,
+        _ => return 0,
+    };
+    let path = format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&data.fd().as_fd())
+    );
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    text.lines()
+        .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())
+        .unwrap_or_default()
+}

@@ -1,0 +1,159 @@
+//! A server behind a service.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use super::ServiceName;
+
+/// A share of traffic in proportion to the other backends' weights; 0 takes no new flows.
+pub type Weight = u16;
+
+/// The weight of a backend that names none.
+pub const DEFAULT_WEIGHT: Weight = 100;
+
+/// A checked backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Its own address.
+    pub address: IpAddr,
+    /// Its share.
+    #[serde(default = "default_weight")]
+    pub weight: Weight,
+}
+
+const fn default_weight() -> Weight {
+    DEFAULT_WEIGHT
+}
+
+/// Why an address cannot be a backend's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadBackend {
+    /// `0.0.0.0` or `::`.
+    #[error("the unspecified address is nobody's")]
+    Unspecified,
+    /// `127.0.0.0/8` or `::1`.
+    #[error("a loopback address is not reachable from here")]
+    Loopback,
+    /// A group, or all machines.
+    #[error("a multicast or broadcast address is not one machine's")]
+    Multicast,
+    /// The service's own address.
+    #[error("this is the address of the service itself")]
+    Vip,
+}
+
+/// Refuses addresses to which no traffic may be sent, wherever they come from.
+pub fn check_address(address: IpAddr, vip: IpAddr) -> Result<(), BadBackend> {
+    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    if address.is_unspecified() {
+        Err(BadBackend::Unspecified)
+    } else if address.is_loopback() {
+        Err(BadBackend::Loopback)
+    } else if address.is_multicast() || is_broadcast {
+        Err(BadBackend::Multicast)
+    } else if address == vip {
+        Err(BadBackend::Vip)
+    } else {
+        Ok(())
+    }
+}
+
+/// What names a backend: `SERVICE/ADDRESS`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct BackendName {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its own address.
+    pub address: IpAddr,
+}
+
+/// Text that names no backend.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` does not name a backend: write SERVICE/ADDRESS, as in web/10.0.1.11")]
+pub struct BadBackendName(String);
+
+impl FromStr for BackendName {
+    type Err = BadBackendName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (service, address) = text.split_once('/')?;
+            Some(Self {
+                service: service.parse().ok()?,
+                address: address.parse().ok()?,
+            })
+        };
+        parse().ok_or_else(|| BadBackendName(text.escape_debug().take(120).collect()))
+    }
+}
+
+impl TryFrom<String> for BackendName {
+    type Error = BadBackendName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<BackendName> for String {
+    fn from(name: BackendName) -> Self {
+        name.to_string()
+    }
+}
+
+impl fmt::Display for BackendName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.service, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_survive_the_way_there_and_back() {
+        for text in ["web/10.0.1.11", "a.b-c_d/2001:db8::1"] {
+            assert_eq!(
+                text.parse::<BackendName>().expect("valid").to_string(),
+                text
+            );
+        }
+        for text in [
+            "web",
+            "web/",
+            "/10.0.0.1",
+            "we b/10.0.0.1",
+            "web/10.0.0.1:80",
+            "",
+        ] {
+            assert!(text.parse::<BackendName>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_that_nobody_may_have() {
+        let vip = "10.200.0.1".parse().expect("address");
+        for text in [
+            "0.0.0.0",
+            "127.0.0.1",
+            "::1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "ff02::1",
+            "10.200.0.1",
+        ] {
+            assert!(
+                check_address(text.parse().expect("address"), vip).is_err(),
+                "{text}"
+            );
+        }
+        assert_eq!(
+            check_address("10.0.1.11".parse().expect("address"), vip),
+            Ok(())
+        );
+    }
+}

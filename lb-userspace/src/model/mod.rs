@@ -1,0 +1,13 @@
+//! The nouns of a load balancer, checked: whoever holds one need not check it again.
+
+mod backend;
+mod health_check;
+mod service;
+mod source_config;
+
+pub use backend::{
+    Backend, BackendName, BadBackend, BadBackendName, DEFAULT_WEIGHT, Weight, check_address,
+};
+pub use health_check::{CheckKind, HealthCheck};
+pub use service::{BadServiceName, Protocol, Service, ServiceName, forward_name};
+pub use source_config::SourceConfig;

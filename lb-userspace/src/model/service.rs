@@ -1,0 +1,126 @@
+//! What clients reach: a service, as everybody but the kernel sees it.
+
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use lb_common::{Forward, ServiceKey, service};
+use serde::{Deserialize, Serialize};
+
+use super::{Backend, HealthCheck, SourceConfig};
+
+/// A service's name: 1 to 63 letters, digits, dots, hyphens and underscores.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServiceName(String);
+
+/// A name that cannot be one.
+#[derive(Debug, thiserror::Error)]
+#[error("`{0}` is not a service name: use 1 to 63 letters, digits, dots, hyphens and underscores")]
+pub struct BadServiceName(String);
+
+impl FromStr for ServiceName {
+    type Err = BadServiceName;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+        if (1..=63).contains(&text.len()) && text.chars().all(is_allowed) {
+            Ok(Self(text.to_owned()))
+        } else {
+            let shown: String = text.escape_debug().take(80).collect();
+            Err(BadServiceName(shown))
+        }
+    }
+}
+
+impl TryFrom<String> for ServiceName {
+    type Error = BadServiceName;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<ServiceName> for String {
+    fn from(name: ServiceName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// Transport protocol of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+impl Protocol {
+    /// The number in the IP header.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => service::TCP,
+            Self::Udp => service::UDP,
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+        })
+    }
+}
+
+/// The word for a way to forward, in configuration and output.
+#[must_use]
+pub const fn forward_name(forward: Forward) -> &'static str {
+    match forward {
+        Forward::L2 => "l2",
+        Forward::Ipip => "ipip",
+    }
+}
+
+/// A checked service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, unique.
+    pub name: ServiceName,
+    /// Address that clients reach.
+    pub vip: IpAddr,
+    /// Port that clients reach; 0 is every port.
+    pub port: u16,
+    /// Transport protocol.
+    pub protocol: Protocol,
+    /// How packets get to the backends.
+    pub forward: Forward,
+    /// How backends are checked; `None` takes every backend for healthy.
+    pub health_check: Option<HealthCheck>,
+    /// Registry of further backends.
+    pub source: Option<SourceConfig>,
+    /// How long flows that began before a change of the table keep their former backend at least.
+    pub flow_grace: Duration,
+    /// Backends that the configuration or the operator names, each address once.
+    pub backends: Vec<Backend>,
+}
+
+impl Service {
+    /// Grace for flows where the configuration says nothing: Linux keeps an idle established
+    /// connection alive for two hours before it probes (tcp_keepalive_time).
+    pub const DEFAULT_FLOW_GRACE: Duration = Duration::from_secs(2 * 60 * 60);
+
+    /// The key under which packets find it.
+    #[must_use]
+    pub fn key(&self) -> ServiceKey {
+        ServiceKey::new(self.vip.into(), self.port, self.protocol.number())
+    }
+}

@@ -1,0 +1,33 @@
+//! Every developer workflow as one command; `cargo xtask --help` lists them.
+//!
+//! One file or folder per verb.
+
+mod check;
+mod command;
+mod demo;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Every developer workflow of lb as one command.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+enum Verb {
+    Setup(setup::Setup),
+    Check(check::Check),
+    Demo(demo::Demo),
+}
+
+fn main() -> ExitCode {
+    let result = match Verb::parse() {
+        Verb::Setup(setup) => setup.run(),
+        Verb::Check(check) => check.run(),
+        Verb::Demo(demo) => demo.run(),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
