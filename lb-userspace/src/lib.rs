@@ -1,7 +1,16 @@
 //! The user space of lb: everything that the daemon `lbd` and the command line `lbctl` do.
 
+pub mod api;
+pub mod cli;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod datapath;
+pub mod decap;
+pub mod health;
+pub mod metrics;
 pub mod model;
+pub mod netlink;
 pub mod objects;
 pub mod selection;
+pub mod source;

@@ -2,10 +2,12 @@
 //!
 //! One file or folder per verb.
 
+mod bench;
 mod check;
 mod command;
 mod demo;
 mod setup;
+mod test;
 
 use std::process::ExitCode;
 
@@ -18,6 +20,8 @@ enum Verb {
     Setup(setup::Setup),
     Check(check::Check),
     Demo(demo::Demo),
+    Test(test::Test),
+    Bench(bench::Bench),
 }
 
 fn main() -> ExitCode {
@@ -25,6 +29,8 @@ fn main() -> ExitCode {
         Verb::Setup(setup) => setup.run(),
         Verb::Check(check) => check.run(),
         Verb::Demo(demo) => demo.run(),
+        Verb::Test(test) => test.run(),
+        Verb::Bench(bench) => bench.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -142,7 +142,7 @@ fn hash_seed(raw: Option<Spanned<String>>) -> Checked<Secret> {
     }
 }
 
-fn service(raw: raw::Service) -> Checked<Service> {
+pub(super) fn service(raw: raw::Service) -> Checked<Service> {
     let name = raw
         .name
         .get_ref()

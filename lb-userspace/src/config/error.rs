@@ -17,7 +17,7 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn unreadable(file: &Path, source: &io::Error) -> Self {
+    pub(crate) fn unreadable(file: &Path, source: &io::Error) -> Self {
         Self {
             file: file.display().to_string(),
             line: 0,

@@ -90,6 +90,12 @@ impl Default for Limits {
     }
 }
 
+/// Checks the text of one service, without its `[[service]]` line; `origin` is its name in errors.
+pub fn parse_service(origin: &str, text: &str) -> Result<Service, ConfigError> {
+    let raw = toml::from_str(text).map_err(|source| ConfigError::syntax(origin, text, &source))?;
+    check::service(raw).map_err(|fault| fault.at(origin, text))
+}
+
 /// Text that is never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

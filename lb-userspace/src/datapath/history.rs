@@ -8,7 +8,7 @@ use lb_common::Slot;
 /// does, one that is down, in maintenance or gone does not. Tables are powers of two in size and a
 /// slot is the lower bits of the flow's hash, so slot `s` of a larger table held flows of slot
 /// `s mod size` of a smaller one.
-pub fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
+pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
     owners
         .iter()
         .enumerate()
@@ -42,19 +42,17 @@ fn next_slot(old: Slot, owner: u16, serves: impl Fn(u16) -> bool) -> Slot {
     }
 }
 
-/// The slots of the same table once the flows from before the change are gone. A slot whose
-/// previous backend takes no new flows, but `drains` those that it has, stays disputed.
-pub fn settled(slots: &[Slot], drains: impl Fn(u16) -> bool) -> Vec<Slot> {
-    slots
-        .iter()
-        .map(|slot| {
-            if drains(slot.previous) {
-                *slot
-            } else {
-                Slot::settled(slot.current)
-            }
-        })
-        .collect()
+/// The slots of the same table once the flows from before the change are gone, except for those
+/// that are to `stay` disputed.
+pub(super) fn settled(slots: &[Slot], stay: impl Fn(usize, &Slot) -> bool) -> Vec<Slot> {
+    let settle = |(index, slot): (usize, &Slot)| {
+        if stay(index, slot) {
+            *slot
+        } else {
+            Slot::settled(slot.current)
+        }
+    };
+    slots.iter().enumerate().map(settle).collect()
 }
 
 #[cfg(test)]
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn settling_spares_drained_backends() {
+    fn settling_spares_what_must_stay() {
         let slots = [
             Slot {
                 current: B,
@@ -124,7 +122,7 @@ mod tests {
                 previous: C,
             },
         ];
-        let after = settled(&slots, |backend| backend == A);
+        let after = settled(&slots, |_, slot| slot.previous == A);
         assert_eq!(after, [slots[0], Slot::settled(B)]);
     }
 }

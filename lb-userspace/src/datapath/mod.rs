@@ -1,12 +1,176 @@
-//! The kernel's side as the daemon holds it: tables, program, interfaces, next hops, counters.
+//! The kernel's side as the daemon holds it: tables, program, interfaces, counters.
 
+pub mod attach;
 pub mod counters;
 pub mod desired;
 mod history;
+pub mod lookup;
 mod mapped;
+pub mod pins;
 mod places;
 pub mod program;
 mod regions;
 pub mod tables;
 
+use std::{path::Path, time::Instant};
+
+use lb_common::HashKey;
+
 pub use mapped::{Mapped, Value};
+
+use crate::{
+    config::{Daemon, XdpMode},
+    objects,
+};
+use attach::AttachError;
+use counters::TrafficCounters;
+use pins::{PinError, Pins};
+use program::{LoadError, Loaded};
+use tables::Tables;
+
+/// The program's name in its object.
+pub const PROGRAM: &str = "balancer";
+
+/// Why the data plane cannot be taken over or built.
+#[derive(Debug, thiserror::Error)]
+pub enum DatapathError {
+    /// Files on the BPF file system.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    /// The object.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// An interface.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// New maps are not empty.
+    #[error("new maps are not empty: this build of lb is broken")]
+    NotEmpty,
+}
+
+/// The data plane, which goes on when this value is dropped.
+pub struct Datapath {
+    /// The tables that packets read.
+    pub tables: Tables,
+    /// The counters that packets write.
+    pub counters: TrafficCounters,
+    /// Memory of all maps in bytes.
+    pub map_bytes: u64,
+    /// Whether an earlier daemon's tables were taken over.
+    pub adopted: bool,
+    ebpf: aya::Ebpf,
+    pins: Pins,
+    maps_are_new: bool,
+}
+
+impl Datapath {
+    /// Takes over the maps that are pinned, or makes new ones beside them, and loads the program.
+    /// Packets see nothing of it before [`Datapath::attach`].
+    pub fn open(daemon: &Daemon) -> Result<Self, DatapathError> {
+        let pins = Pins::new(&daemon.pin_dir);
+        pins.prepare()?;
+        Pins::remove(&pins.new_maps())?;
+        let key = HashKey::derive(daemon.hash_seed.reveal().as_bytes());
+        if program::are_compatible(&pins.maps(), &daemon.limits) {
+            let loaded = load(daemon, &pins.maps())?;
+            if let Some(datapath) = Self::over(loaded, key, daemon, &pins) {
+                return Ok(datapath);
+            }
+            tracing::warn!(
+                "the pinned tables are another seed's or damaged: building new ones; flows are \
+                 hashed anew"
+            );
+        }
+        pins::create(&pins.new_maps())?;
+        let loaded = load(daemon, &pins.new_maps())?;
+        let mut datapath = Self::over(loaded, key, daemon, &pins).ok_or(DatapathError::NotEmpty)?;
+        (datapath.adopted, datapath.maps_are_new) = (false, true);
+        Ok(datapath)
+    }
+
+    fn over(loaded: Loaded, key: HashKey, daemon: &Daemon, pins: &Pins) -> Option<Self> {
+        let Loaded {
+            ebpf,
+            arrays,
+            counters,
+            map_bytes,
+        } = loaded;
+        Some(Self {
+            tables: Tables::adopt(arrays, key, &daemon.limits)?,
+            counters,
+            map_bytes,
+            adopted: true,
+            ebpf,
+            pins: pins.clone(),
+            maps_are_new: false,
+        })
+    }
+
+    /// Makes packets of an interface go through the program. Returns the mode of a new attachment.
+    pub fn attach(
+        &mut self,
+        interface: &str,
+        mode: XdpMode,
+    ) -> Result<Option<XdpMode>, DatapathError> {
+        let pin = self.pins.link(interface);
+        Ok(attach::attach(
+            &mut self.ebpf,
+            PROGRAM,
+            interface,
+            mode,
+            &pin,
+        )?)
+    }
+
+    /// After all interfaces are attached: puts new maps in the place of old ones and detaches from
+    /// interfaces that are not `wanted`.
+    pub fn settle(&mut self, wanted: &[String]) -> Result<(), DatapathError> {
+        if self.maps_are_new {
+            let (new, old) = (self.pins.new_maps(), self.pins.maps());
+            Pins::remove(&old)?;
+            std::fs::rename(&new, &old).map_err(|source| PinError::File {
+                path: new.clone(),
+                source,
+            })?;
+            self.maps_are_new = false;
+        }
+        for interface in self.pins.attached()? {
+            if !wanted.contains(&interface) {
+                tracing::info!(interface, "detaching: not in the configuration any more");
+                Pins::remove(&self.pins.link(&interface))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Instructions that the verifier walked through, where the kernel tells.
+    #[must_use]
+    pub fn verified_instructions(&self) -> Option<u32> {
+        let info = self.ebpf.program(PROGRAM)?.info().ok()?;
+        info.verified_instruction_count()
+    }
+}
+
+fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
+    let started = Instant::now();
+    let mut loaded = program::load(objects::BALANCER, &daemon.limits, Some(maps))?;
+    let program: &mut aya::programs::Xdp = loaded
+        .ebpf
+        .program_mut(PROGRAM)
+        .and_then(|found| found.try_into().ok())
+        .ok_or(AttachError::NoProgram(PROGRAM))?;
+    program.load().map_err(LoadError::from)?;
+    tracing::debug!(took = ?started.elapsed(), "loaded the program");
+    Ok(loaded)
+}
+
+/// Takes the program off all interfaces and removes all tables: the opposite of everything else
+/// here. Returns the interfaces.
+pub fn detach(pin_dir: &Path) -> Result<Vec<String>, PinError> {
+    let pins = Pins::new(pin_dir);
+    let interfaces = pins.attached()?;
+    // The links first: as soon as they are gone, packets take the usual way.
+    Pins::remove(&pins.links())?;
+    pins.remove_all()?;
+    Ok(interfaces)
+}

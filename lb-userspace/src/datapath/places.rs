@@ -8,11 +8,11 @@ use lb_common::{HashKey, ServiceKey, hash};
 /// A chain of moves that frees a place: each service goes from the first to the second place, the
 /// last one first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub(super) struct Path {
     /// The place that becomes free.
-    pub place: u32,
+    pub(super) place: u32,
     /// Moves in the order in which they are made.
-    pub moves: Vec<(u32, u32)>,
+    pub(super) moves: Vec<(u32, u32)>,
 }
 
 /// How many places are looked at before a table counts as full. At the quarter load that the daemon
@@ -20,7 +20,7 @@ pub struct Path {
 const SEARCH: usize = 1000;
 
 /// Finds a place for `key` in a table of `mask + 1`; `at` tells which service stands in a place.
-pub fn find(
+pub(super) fn find(
     key: &ServiceKey,
     hash_key: &HashKey,
     mask: u32,

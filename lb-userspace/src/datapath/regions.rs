@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 /// Free regions by their first slot, none of which touch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Regions {
+pub(super) struct Regions {
     free: BTreeMap<u32, u32>,
     capacity: u32,
 }
@@ -12,7 +12,7 @@ pub struct Regions {
 impl Regions {
     /// `capacity` free slots.
     #[must_use]
-    pub fn new(capacity: u32) -> Self {
+    pub(super) fn new(capacity: u32) -> Self {
         Self {
             free: BTreeMap::from([(0, capacity)]),
             capacity,
@@ -21,12 +21,12 @@ impl Regions {
 
     /// Slots in use.
     #[must_use]
-    pub fn used(&self) -> u32 {
+    pub(super) fn used(&self) -> u32 {
         self.capacity - self.free.values().sum::<u32>()
     }
 
     /// Takes the first free region of `len` slots and returns where it starts.
-    pub fn take(&mut self, len: u32) -> Option<u32> {
+    pub(super) fn take(&mut self, len: u32) -> Option<u32> {
         let (start, have) = self
             .free
             .iter()
@@ -41,7 +41,7 @@ impl Regions {
 
     /// Takes a certain region; false if it is not free as a whole.
     #[must_use]
-    pub fn claim(&mut self, start: u32, len: u32) -> bool {
+    pub(super) fn claim(&mut self, start: u32, len: u32) -> bool {
         let Some((before, have)) = self.free.range(..=start).next_back().map(|(s, l)| (*s, *l))
         else {
             return false;
@@ -61,7 +61,7 @@ impl Regions {
     }
 
     /// Gives a region back.
-    pub fn give(&mut self, start: u32, len: u32) {
+    pub(super) fn give(&mut self, start: u32, len: u32) {
         let (mut start, mut len) = (start, len);
         if let Some((before, have)) = self.free.range(..start).next_back().map(|(s, l)| (*s, *l))
             && before + have == start

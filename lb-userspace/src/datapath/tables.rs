@@ -5,7 +5,7 @@
 //! calls when a grace period has passed.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
 };
 
@@ -90,6 +90,8 @@ pub struct Tables {
     free_backends: VecDeque<u16>,
     regions: Regions,
     retired: Vec<Retired>,
+    /// What the tables say, so that a service that stays as it is costs nothing.
+    current: BTreeMap<ServiceKey, DesiredService>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +134,7 @@ impl Tables {
             free_backends: VecDeque::new(),
             regions: Regions::new(slots),
             retired: Vec::new(),
+            current: BTreeMap::new(),
             arrays,
         };
         tables.arrays.settings.replace(0, settings);
@@ -228,6 +231,13 @@ impl Tables {
             .map(|((_, address), id)| (*address, *id))
     }
 
+    /// Addresses of backends whose next hop is known.
+    pub fn reachable(&self) -> impl Iterator<Item = std::net::IpAddr> + '_ {
+        self.addresses()
+            .filter(|(_, id)| self.arrays.backends[usize::from(*id)].interface() != 0)
+            .map(|(address, _)| address.into())
+    }
+
     /// Makes the tables say what is desired. `route` tells the way to an address.
     ///
     /// Each service changes as a whole or not at all. On an error some services may be as desired
@@ -240,7 +250,11 @@ impl Tables {
         let mut committed = Committed::default();
         self.announce_every_port(desired);
         for service in desired {
-            self.commit_service(service, &route, &mut committed)?;
+            if self.current.get(&service.key) != Some(service) {
+                self.current.remove(&service.key);
+                self.commit_service(service, &route, &mut committed)?;
+                self.current.insert(service.key, service.clone());
+            }
         }
         self.retire_services(desired);
         Ok(committed)
@@ -459,18 +473,55 @@ impl Tables {
             .collect()
     }
 
-    /// Ends the dispute of the slots of a service; see [`history::settled`]. Returns how many are
-    /// still disputed.
-    pub fn settle(&self, key: &ServiceKey, drains: impl Fn(u16) -> bool) -> u32 {
+    /// Services with slots that still remember the backend before a change.
+    #[must_use]
+    pub fn disputed(&self) -> Vec<ServiceKey> {
+        let is_disputed = |key: &&ServiceKey| self.slots(key).iter().any(|slot| slot.is_disputed());
+        self.services.keys().filter(is_disputed).copied().collect()
+    }
+
+    /// Ends the dispute of a service's slots, except for those whose previous backend drains, and
+    /// those of remembered flows that were seen in the last `idle` ticks and would go elsewhere.
+    /// Returns how many are still disputed.
+    pub fn settle(&self, key: &ServiceKey, idle: u16, drains: impl Fn(u16) -> bool) -> u32 {
         let Some(placed) = self.services.get(key) else {
             return 0;
         };
         let table = self.arrays.services[placed.place as usize].table();
-        let settled = history::settled(&self.read(table), drains);
+        let slots = self.read(table);
+        let alive = self.slots_in_use(placed.id, &slots, idle);
+        let settled = history::settled(&slots, |index, slot| {
+            drains(slot.previous) || alive.contains(&index)
+        });
         for (index, slot) in (table.base()..).zip(&settled) {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
         }
         settled.iter().filter(|slot| slot.is_disputed()).count() as u32
+    }
+
+    /// Slots, counted from the table's first, with remembered flows that are not their current
+    /// backend's. How old a flow is, is told by the youngest of all: the clock is the kernel's.
+    fn slots_in_use(&self, service: u32, slots: &[Slot], idle: u16) -> BTreeSet<usize> {
+        let flows = || self.arrays.flows.iter().flat_map(FlowSet::iter);
+        let Some((_, sample)) = flows().next() else {
+            return BTreeSet::new();
+        };
+        let age = |seen: u16| sample.seen.wrapping_sub(seen) as i16;
+        let youngest = flows()
+            .map(|(_, flow)| age(flow.seen))
+            .min()
+            .unwrap_or_default();
+        flows()
+            .filter(|(_, flow)| {
+                let backend = &self.arrays.backends[usize::from(flow.backend)];
+                backend.service == service
+                    && backend.generation() == flow.generation
+                    && i32::from(age(flow.seen)) - i32::from(youngest) <= i32::from(idle)
+            })
+            .map(|(hash, flow)| (hash as usize & (slots.len() - 1), flow))
+            .filter(|(index, flow)| slots[*index].current != flow.backend)
+            .map(|(index, _)| index)
+            .collect()
     }
 
     /// Changes the way to an address in all backends that have it.
@@ -515,8 +566,7 @@ impl Tables {
     }
 
     fn retire_services(&mut self, desired: &[DesiredService]) {
-        let wanted: std::collections::BTreeSet<ServiceKey> =
-            desired.iter().map(|service| service.key).collect();
+        let wanted: BTreeSet<ServiceKey> = desired.iter().map(|service| service.key).collect();
         let gone: Vec<ServiceKey> = self
             .services
             .keys()

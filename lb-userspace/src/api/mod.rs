@@ -1,0 +1,5 @@
+//! The control API: one line of JSON each way over a Unix socket.
+
+pub mod client;
+pub mod protocol;
+pub mod server;

@@ -1,0 +1,308 @@
+//! What `lbctl` and `lbd` say to each other: a request, one line of JSON; an answer, one line.
+//!
+//! The documents in the answers are what `lbctl -o json` prints. They are versioned: fields are
+//! added, but never change their meaning within a version.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    control::{Mode, Origin, State},
+    model::{BackendName, Protocol, ServiceName, Weight},
+};
+
+/// Version of the documents.
+pub const VERSION: u32 = 1;
+/// Longest line in bytes: a configuration in it may be large, a mistake endless.
+pub const LONGEST_LINE: u64 = 16 << 20;
+
+/// What is asked of the daemon.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+#[expect(missing_docs, reason = "the fields say what the words of the command line say")]
+pub enum Request {
+    /// How it is.
+    Status,
+    /// All services.
+    Services,
+    /// One service with its backends.
+    Service { name: ServiceName },
+    /// A new service, as text of the configuration.
+    AddService { text: String },
+    /// A service less.
+    RemoveService { name: ServiceName },
+    /// The backends of all services, or of one.
+    Backends { service: Option<ServiceName> },
+    /// One backend.
+    Backend { name: BackendName },
+    /// A new backend.
+    AddBackend { name: BackendName, weight: Weight },
+    /// A backend less.
+    RemoveBackend { name: BackendName },
+    /// Ready, drain or maintenance.
+    SetMode { name: BackendName, mode: Mode },
+    /// A weight in place of the configured one; `None` goes back to that.
+    SetWeight {
+        name: BackendName,
+        weight: Option<Weight>,
+    },
+    /// Another configuration; `file` is its name in errors.
+    Apply { file: String, text: String },
+    /// Which backend a flow goes to.
+    Lookup {
+        protocol: Protocol,
+        source: SocketAddr,
+        destination: SocketAddr,
+    },
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// It is done; in words.
+    Done(String),
+    /// How the daemon is.
+    Status(Box<Status>),
+    /// Services.
+    Services(Services),
+    /// Backends.
+    Backends(Backends),
+    /// Where a flow goes.
+    Lookup(Lookup),
+    /// It was refused.
+    Failed(Failure),
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// What kind of trouble.
+    pub kind: FailureKind,
+    /// What happened, where, and what to do.
+    pub message: String,
+}
+
+/// Kinds of trouble, one exit code of `lbctl` each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    /// The answer is no, or what was given is wrong.
+    Negative,
+    /// The request cannot be understood.
+    Usage,
+    /// The daemon does not answer.
+    Unreachable,
+    /// What was named is not there.
+    NotFound,
+    /// What was asked for contradicts what is there.
+    Conflict,
+    /// It took too long.
+    Timeout,
+    /// The caller may not.
+    Permission,
+}
+
+impl FailureKind {
+    /// Exit code of `lbctl`.
+    #[must_use]
+    pub const fn exit_code(self) -> u8 {
+        match self {
+            Self::Negative => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::NotFound => 4,
+            Self::Conflict => 5,
+            Self::Timeout => 6,
+            Self::Permission => 7,
+        }
+    }
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of this document.
+    pub version: u32,
+    /// Version of the daemon.
+    pub daemon_version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since it began.
+    pub uptime_seconds: u64,
+    /// `ok`, or `degraded` with the reasons in `problems`.
+    pub health: String,
+    /// One sentence each.
+    pub problems: Vec<String>,
+    /// Interfaces of the configuration.
+    pub interfaces: Vec<InterfaceStatus>,
+    /// Number of services.
+    pub services: usize,
+    /// Number of backends, and how many of them take new flows.
+    pub backends: usize,
+    /// Backends that take new flows.
+    pub backends_up: usize,
+    /// Registries.
+    pub sources: Vec<SourceStatus>,
+    /// Memory of the kernel's maps in bytes.
+    pub map_bytes: u64,
+    /// Resident memory of the daemon in bytes.
+    pub resident_bytes: u64,
+    /// Slots in use.
+    pub slots_used: u32,
+    /// Slots in all.
+    pub slots_capacity: u32,
+    /// Whether this daemon took over the tables of an earlier one.
+    pub adopted: bool,
+    /// Where the configuration in force comes from.
+    pub config_origin: String,
+    /// Packets by verdict, those that occurred.
+    pub verdicts: Vec<VerdictCount>,
+}
+
+/// An interface of the configuration.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`; empty while nothing is attached.
+    pub mode: String,
+    /// Whether the program is attached.
+    pub attached: bool,
+}
+
+/// A registry.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// Its service.
+    pub service: ServiceName,
+    /// Whether its last answer was good.
+    pub up: bool,
+    /// Seconds since the last good answer; absent before the first.
+    pub age_seconds: Option<u64>,
+    /// What is wrong with it.
+    pub error: Option<String>,
+}
+
+/// Packets with one verdict.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VerdictCount {
+    /// `pass`, `transmit`, `redirect` or `drop`.
+    pub action: String,
+    /// The verdict's name.
+    pub reason: String,
+    /// Packets.
+    pub packets: u64,
+}
+
+/// Services.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Services {
+    /// Version of this document.
+    pub version: u32,
+    /// In the order of their names.
+    pub services: Vec<ServiceItem>,
+}
+
+/// A service.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ServiceItem {
+    /// Its name.
+    pub name: ServiceName,
+    /// Address that clients reach.
+    pub vip: IpAddr,
+    /// Port that clients reach; 0 is every port.
+    pub port: u16,
+    /// Protocol.
+    pub protocol: Protocol,
+    /// `l2` or `ipip`.
+    pub forward: String,
+    /// `consistent-hash`.
+    pub scheduler: String,
+    /// Backends.
+    pub backends: usize,
+    /// Backends that take new flows.
+    pub backends_up: usize,
+    /// Slots of its table.
+    pub slots: usize,
+    /// Slots that still remember the backend before the last change.
+    pub disputed_slots: usize,
+    /// Share of the fullest backend divided by its weight's share; 1 is exact. Absent without table.
+    pub fullest_share: Option<f64>,
+    /// Packets sent on.
+    pub packets: u64,
+    /// Bytes sent on.
+    pub bytes: u64,
+    /// TCP flows that began.
+    pub new_flows: u64,
+    /// Its backends, where one service was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<BackendItem>,
+}
+
+/// Backends.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Backends {
+    /// Version of this document.
+    pub version: u32,
+    /// In the order of services and addresses.
+    pub backends: Vec<BackendItem>,
+}
+
+/// A backend.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BackendItem {
+    /// Its service.
+    pub service: ServiceName,
+    /// Its own address.
+    pub address: IpAddr,
+    /// Its effective state.
+    pub state: State,
+    /// Why it is in that state.
+    pub reason: String,
+    /// Since when, in seconds since 1970.
+    pub since: u64,
+    /// Weight in force while it is up.
+    pub weight: Weight,
+    /// Weight as configured.
+    pub configured_weight: Weight,
+    /// What the operator said.
+    pub mode: Mode,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What checks say: `up`, `down` or `unknown`; absent where it is not checked.
+    pub health: Option<String>,
+    /// How long the last check that passed took, in milliseconds.
+    pub check_milliseconds: Option<f64>,
+    /// Share of the service's slots.
+    pub slots_share: f64,
+    /// The way to it: interface and next hop, or what is wrong.
+    pub next_hop: String,
+    /// Packets sent to it.
+    pub packets: u64,
+    /// Bytes sent to it.
+    pub bytes: u64,
+    /// TCP flows that began there.
+    pub new_flows: u64,
+}
+
+/// Where a flow goes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Lookup {
+    /// Version of this document.
+    pub version: u32,
+    /// Its service.
+    pub service: ServiceName,
+    /// The backend of the flow's next packet.
+    pub backend: IpAddr,
+    /// The backend that a new connection from the same address and port would get.
+    pub new_flows: IpAddr,
+    /// How it follows.
+    pub reason: String,
+    /// The slot.
+    pub slot: u32,
+    /// Number of slots of the service.
+    pub slots: usize,
+}

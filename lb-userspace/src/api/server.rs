@@ -1,0 +1,104 @@
+//! Listening for requests.
+
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    path::Path,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    net::{UnixListener, UnixStream},
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+use super::protocol::{Answer, Failure, FailureKind, LONGEST_LINE, Request};
+
+/// A request and where its answer goes.
+#[derive(Debug)]
+pub struct Call {
+    /// What is asked.
+    pub request: Request,
+    /// Where the answer goes. Nobody may be waiting any more.
+    pub answer: oneshot::Sender<Answer>,
+}
+
+/// Longest time to write a request, so that nobody holds a connection for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Listens on a socket that root and its group may use. A socket that a former daemon left behind
+/// is replaced; the caller holds the lock that says there is no other daemon.
+pub fn listen(socket: &Path) -> io::Result<UnixListener> {
+    if let Some(directory) = socket.parent() {
+        std::fs::create_dir_all(directory)?;
+    }
+    if let Ok(metadata) = std::fs::symlink_metadata(socket) {
+        if !metadata.file_type().is_socket() {
+            return Err(io::Error::other(
+                "there is a file of this name that is not a socket",
+            ));
+        }
+        std::fs::remove_file(socket)?;
+    }
+    let listener = UnixListener::bind(socket)?;
+    std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
+    Ok(listener)
+}
+
+/// Serves until the future is dropped.
+pub async fn serve(listener: UnixListener, calls: mpsc::Sender<Call>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::spawn(serve_connection(stream, calls.clone()));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "api: cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: UnixStream, calls: mpsc::Sender<Call>) {
+    let (reader, mut writer) = stream.into_split();
+    let mut reader = BufReader::new(reader.take(LONGEST_LINE));
+    let mut line = String::new();
+    let answer = match timeout(PATIENCE, reader.read_line(&mut line)).await {
+        Ok(Ok(0)) | Err(_) => return,
+        Ok(Ok(_)) => answer(&line, &calls).await,
+        Ok(Err(error)) => refuse(FailureKind::Usage, format!("unreadable request: {error}")),
+    };
+    let Ok(mut line) = serde_json::to_vec(&answer) else {
+        return;
+    };
+    line.push(b'\n');
+    // Who asked may be gone.
+    let _ = timeout(PATIENCE, writer.write_all(&line)).await;
+}
+
+async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Answer {
+    let request = match serde_json::from_str(line) {
+        Ok(request) => request,
+        Err(error) => return refuse(FailureKind::Usage, format!("not a request: {error}")),
+    };
+    let (sender, receiver) = oneshot::channel();
+    let stopping = || refuse(FailureKind::Unreachable, "lbd is stopping".to_owned());
+    if calls
+        .send(Call {
+            request,
+            answer: sender,
+        })
+        .await
+        .is_err()
+    {
+        return stopping();
+    }
+    receiver.await.unwrap_or_else(|_| stopping())
+}
+
+const fn refuse(kind: FailureKind, message: String) -> Answer {
+    Answer::Failed(Failure { kind, message })
+}

@@ -1,0 +1,60 @@
+//! `lbctl lookup --proto P --src A:P --dst V:P`
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::{Args, ValueEnum};
+
+use super::{Context, Format, output, unexpected};
+use crate::{
+    api::protocol::{Answer, Failure, FailureKind, Request},
+    model::Protocol,
+};
+
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Protocol.
+    #[arg(long, value_enum, default_value_t = Proto::Tcp)]
+    proto: Proto,
+    /// The client, ADDRESS:PORT or [ADDRESS]:PORT.
+    #[arg(long)]
+    src: SocketAddr,
+    /// The service, ADDRESS:PORT or [ADDRESS]:PORT.
+    #[arg(long)]
+    dst: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Proto {
+    Tcp,
+    Udp,
+}
+
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
+    if arguments.src.is_ipv4() != arguments.dst.is_ipv4() {
+        let message = "--src and --dst must be of the same IP version".to_owned();
+        return Err(Failure { kind: FailureKind::Usage, message });
+    }
+    let protocol = match arguments.proto {
+        Proto::Tcp => Protocol::Tcp,
+        Proto::Udp => Protocol::Udp,
+    };
+    let request =
+        Request::Lookup { protocol, source: arguments.src, destination: arguments.dst };
+    let found = match context.ask(&request)? {
+        Answer::Lookup(found) => found,
+        other => return Err(unexpected(&other)),
+    };
+    if context.format == Format::Json {
+        output::json(&found);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let fact = |name: &str, text: String| output::line(&format!("{name:<11}{text}"));
+    fact("service", found.service.to_string());
+    fact("backend", found.backend.to_string());
+    fact("why", found.reason);
+    if found.new_flows != found.backend {
+        fact("new flows", found.new_flows.to_string());
+    }
+    fact("slot", format!("{} (the service has {})", found.slot, found.slots));
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,167 @@
+//! `lbctl service …`
+
+use std::{net::IpAddr, process::ExitCode};
+
+use clap::{Args, Subcommand};
+
+use super::{Context, Format, backend, output, unexpected};
+use crate::{
+    api::protocol::{Answer, Failure, Request, ServiceItem, Services},
+    model::ServiceName,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// All services.
+    List,
+    /// One service with its backends.
+    Show {
+        /// Its name.
+        name: ServiceName,
+    },
+    /// A new service; it survives restarts.
+    Add(Box<New>),
+    /// Removes a service; the configuration's stay removed until they are added again.
+    Remove {
+        /// Its name.
+        name: ServiceName,
+    },
+}
+
+/// A new service. The words are those of the configuration file.
+#[derive(Args, Debug)]
+pub(super) struct New {
+    /// Its name.
+    name: ServiceName,
+    /// Address that clients reach.
+    #[arg(long)]
+    vip: IpAddr,
+    /// Port that clients reach; 0 is every port.
+    #[arg(long)]
+    port: u16,
+    /// tcp or udp.
+    #[arg(long, default_value = "tcp")]
+    protocol: String,
+    /// How packets get to the backends: l2 or ipip.
+    #[arg(long)]
+    forward: String,
+    /// How backends are chosen: consistent-hash.
+    #[arg(long, default_value = "consistent-hash")]
+    scheduler: String,
+    /// Check backends: tcp.
+    #[arg(long, value_name = "TYPE")]
+    check: Option<String>,
+    /// Port that is checked, if it is not the service's.
+    #[arg(long, requires = "check", value_name = "PORT")]
+    check_port: Option<u16>,
+    /// Time between two checks.
+    #[arg(long, requires = "check", value_name = "DURATION")]
+    interval: Option<String>,
+    /// Longest time that an answer may take.
+    #[arg(long, requires = "check", value_name = "DURATION")]
+    timeout: Option<String>,
+    /// Checks in a row that bring a backend up.
+    #[arg(long, requires = "check", value_name = "N")]
+    rise: Option<u32>,
+    /// Checks in a row that take a backend down.
+    #[arg(long, requires = "check", value_name = "N")]
+    fall: Option<u32>,
+}
+
+pub(super) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
+    let request = match verb {
+        Verb::List => Request::Services,
+        Verb::Show { name } => Request::Service { name },
+        Verb::Add(new) => Request::AddService { text: new.text() },
+        Verb::Remove { name } => Request::RemoveService { name },
+    };
+    let is_one = matches!(request, Request::Service { .. });
+    match context.ask(&request)? {
+        Answer::Done(message) => output::done(context.format, &message),
+        Answer::Services(services) if context.format == Format::Json => output::json(&services),
+        Answer::Services(services) if is_one => services.services.iter().for_each(show),
+        Answer::Services(services) => list(&services),
+        other => return Err(unexpected(&other)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl New {
+    /// The service as text of the configuration, which the daemon checks like a file.
+    fn text(&self) -> String {
+        let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
+        let mut lines = vec![
+            format!("name = {}", quote(&self.name.to_string())),
+            format!("vip = \"{}\"", self.vip),
+            format!("port = {}", self.port),
+            format!("protocol = {}", quote(&self.protocol)),
+            format!("forward = {}", quote(&self.forward)),
+            format!("scheduler = {}", quote(&self.scheduler)),
+        ];
+        if let Some(kind) = &self.check {
+            lines.push("[health_check]".to_owned());
+            lines.push(format!("type = {}", quote(kind)));
+            lines.extend(self.check_port.map(|port| format!("port = {port}")));
+            let text = |key, value: &Option<String>| {
+                value.as_ref().map(|value| format!("{key} = {}", quote(value)))
+            };
+            lines.extend(text("interval", &self.interval));
+            lines.extend(text("timeout", &self.timeout));
+            lines.extend(self.rise.map(|rise| format!("rise = {rise}")));
+            lines.extend(self.fall.map(|fall| format!("fall = {fall}")));
+        }
+        lines.join("\n") + "\n"
+    }
+}
+
+fn list(services: &Services) {
+    let row = |service: &ServiceItem| {
+        vec![
+            service.name.to_string(),
+            address(service),
+            service.protocol.to_string(),
+            service.forward.clone(),
+            format!("{}/{}", service.backends_up, service.backends),
+            output::short(service.packets),
+            output::short(service.bytes),
+            output::short(service.new_flows),
+        ]
+    };
+    let header = ["SERVICE", "ADDRESS", "PROTOCOL", "FORWARD", "UP", "PACKETS", "BYTES", "FLOWS"];
+    output::table(&header, &[4, 5, 6, 7], services.services.iter().map(row).collect());
+}
+
+fn show(service: &ServiceItem) {
+    let fact = |name: &str, text: String| output::line(&format!("{name:<11}{text}"));
+    fact("service", service.name.to_string());
+    fact("address", format!("{} {}", address(service), service.protocol));
+    fact("forward", service.forward.clone());
+    fact("scheduler", service.scheduler.clone());
+    let fullest = service
+        .fullest_share
+        .map(|share| format!(", the fullest backend has {share:.3} of its share"))
+        .unwrap_or_default();
+    let disputed = match service.disputed_slots {
+        0 => String::new(),
+        slots => format!(", {slots} keep flows of the backend before"),
+    };
+    fact("slots", format!("{}{fullest}{disputed}", service.slots));
+    let traffic = format!(
+        "{} packets, {} bytes, {} new flows",
+        service.packets, service.bytes, service.new_flows
+    );
+    fact("traffic", traffic);
+    if !service.members.is_empty() {
+        output::line("");
+        backend::list(&service.members);
+    }
+}
+
+/// Address and port as people write them; every port is a star.
+fn address(service: &ServiceItem) -> String {
+    let port = if service.port == 0 { "*".to_owned() } else { service.port.to_string() };
+    match service.vip {
+        IpAddr::V4(vip) => format!("{vip}:{port}"),
+        IpAddr::V6(vip) => format!("[{vip}]:{port}"),
+    }
+}

@@ -1,0 +1,381 @@
+//! The control core: configuration, registries, operators and health in, desired tables out.
+//!
+//! Pure: no socket, no clock, no file. Whoever holds a [`Control`] tells it what happened and then
+//! asks what follows.
+
+mod error;
+mod intents;
+mod operator;
+mod state;
+mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
+
+use lb_common::Address;
+
+pub use error::ControlError;
+pub use intents::{Intent, Intents, Membership, Mode};
+pub use operator::Command;
+pub use state::{Effective, Reach, State};
+pub use view::{BackendView, Origin};
+
+use crate::{
+    config::{Config, check_service_limits},
+    datapath::desired::{DesiredMember, DesiredService, Flows},
+    health::{CheckResult, Health, Target},
+    model::{BackendName, Service, ServiceName, SourceConfig},
+    source::Snapshot,
+};
+
+/// All inputs, and what follows from them.
+#[derive(Debug)]
+pub struct Control {
+    config: Config,
+    intents: Intents,
+    /// Services in force: configured ones that nobody removed, and added ones.
+    services: BTreeMap<ServiceName, Service>,
+    registered: BTreeMap<ServiceName, Snapshot>,
+    health: BTreeMap<BackendName, Health>,
+    /// Which life of a backend a check belongs to.
+    generations: BTreeMap<BackendName, u64>,
+    next_generation: u64,
+    states: BTreeMap<BackendName, Noted>,
+    /// Addresses whose next hop has been known.
+    reached: BTreeSet<IpAddr>,
+}
+
+/// The state that was last reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Noted {
+    state: State,
+    since: u64,
+    changes: u64,
+}
+
+/// A change of a backend's effective state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Which backend.
+    pub backend: BackendName,
+    /// Its state before; `None` for a backend that is new.
+    pub from: Option<State>,
+    /// Its state now; `None` for a backend that is gone.
+    pub to: Option<State>,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a daemon remembers of its former life.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// What operators said.
+    pub intents: Intents,
+    /// The judgement on each backend.
+    pub health: BTreeMap<BackendName, Health>,
+    /// The last good answer of each registry.
+    pub registered: BTreeMap<ServiceName, Snapshot>,
+}
+
+impl Control {
+    /// Begins with a configuration and what is remembered.
+    pub fn new(config: Config, memory: Memory) -> Result<Self, ControlError> {
+        let services = operator::services(&config, &memory.intents)?;
+        check_service_limits(&in_order(&services), &config.daemon.limits)
+            .map_err(ControlError::Capacity)?;
+        let mut control = Self {
+            config,
+            intents: memory.intents,
+            services,
+            registered: memory.registered,
+            health: memory.health,
+            generations: BTreeMap::new(),
+            next_generation: 1,
+            states: BTreeMap::new(),
+            reached: BTreeSet::new(),
+        };
+        control.forget_strangers();
+        Ok(control)
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What operators have said.
+    #[must_use]
+    pub const fn intents(&self) -> &Intents {
+        &self.intents
+    }
+
+    /// The judgement on each backend.
+    #[must_use]
+    pub const fn health(&self) -> &BTreeMap<BackendName, Health> {
+        &self.health
+    }
+
+    /// The services in force by name.
+    #[must_use]
+    pub const fn services(&self) -> &BTreeMap<ServiceName, Service> {
+        &self.services
+    }
+
+    /// Takes over another configuration.
+    pub fn reload(&mut self, config: Config) -> Result<(), ControlError> {
+        operator::check_fixed(&self.config.daemon, &config.daemon)?;
+        let mut intents = self.intents.clone();
+        let configured: BTreeSet<&ServiceName> = config
+            .services
+            .iter()
+            .map(|service| &service.name)
+            .collect();
+        // What was removed and is not configured any more need not be remembered.
+        intents
+            .removed_services
+            .retain(|name| configured.contains(name));
+        self.replace(config, intents)
+    }
+
+    /// Carries out what an operator asks for.
+    pub fn operate(&mut self, command: Command) -> Result<(), ControlError> {
+        let intents = operator::carry_out(self, command)?;
+        self.replace(self.config.clone(), intents)
+    }
+
+    /// Goes back to earlier intents, which were in force with this configuration.
+    pub fn restore(&mut self, intents: Intents) {
+        // They were accepted before, so there is no error to report.
+        let _ = self.replace(self.config.clone(), intents);
+    }
+
+    fn replace(&mut self, config: Config, intents: Intents) -> Result<(), ControlError> {
+        let services = operator::services(&config, &intents)?;
+        let before = std::mem::replace(&mut self.services, services);
+        let former = (
+            std::mem::replace(&mut self.config, config),
+            std::mem::replace(&mut self.intents, intents),
+        );
+        if let Err(message) = self.check_capacity() {
+            self.services = before;
+            (self.config, self.intents) = former;
+            return Err(ControlError::Capacity(message));
+        }
+        self.forget_strangers();
+        Ok(())
+    }
+
+    fn check_capacity(&self) -> Result<(), String> {
+        let services: Vec<Service> = self
+            .services
+            .values()
+            .map(|service| Service {
+                backends: view::members(self, service),
+                ..service.clone()
+            })
+            .collect();
+        check_service_limits(&services, &self.config.daemon.limits)
+    }
+
+    /// Takes in a registry's answer, unless there is no room for it.
+    pub fn register(
+        &mut self,
+        service: &ServiceName,
+        snapshot: Snapshot,
+    ) -> Result<(), ControlError> {
+        let before = self.registered.insert(service.clone(), snapshot);
+        if let Err(message) = self.check_capacity() {
+            match before {
+                Some(before) => self.registered.insert(service.clone(), before),
+                None => self.registered.remove(service),
+            };
+            return Err(ControlError::Capacity(message));
+        }
+        self.forget_strangers();
+        Ok(())
+    }
+
+    /// Takes in the end of a check; `now` is in milliseconds since 1970. True if it changes the
+    /// judgement. A result that belongs to a backend's former life counts for nothing.
+    pub fn judge(&mut self, result: &CheckResult, now: u64) -> bool {
+        if self.generations.get(&result.backend) != Some(&result.generation) {
+            return false;
+        }
+        let service = self.services.get(&result.backend.service);
+        let Some(check) = service.and_then(|service| service.health_check) else {
+            return false;
+        };
+        let health = self.health.entry(result.backend.clone()).or_default();
+        health.record(&result.outcome, &check, now).is_some()
+    }
+
+    /// Takes in that the way to an address is known. True if it was not before.
+    pub fn reached(&mut self, address: IpAddr) -> bool {
+        self.reached.insert(address)
+    }
+
+    fn reach(&self, address: &IpAddr) -> Reach {
+        if self.reached.contains(address) {
+            Reach::Known
+        } else {
+            Reach::Unknown
+        }
+    }
+
+    /// What the last answers of registries were.
+    #[must_use]
+    pub const fn registered(&self) -> &BTreeMap<ServiceName, Snapshot> {
+        &self.registered
+    }
+
+    /// Addresses of all backends.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeSet<IpAddr> {
+        self.views().map(|view| view.name.address).collect()
+    }
+
+    /// Forgets the judgement on backends that are gone or not checked, and numbers new lives.
+    fn forget_strangers(&mut self) {
+        let checked: BTreeSet<BackendName> = self
+            .views()
+            .filter(|view| self.services[&view.name.service].health_check.is_some())
+            .map(|view| view.name)
+            .collect();
+        self.health.retain(|backend, _| checked.contains(backend));
+        self.generations
+            .retain(|backend, _| checked.contains(backend));
+        for backend in checked {
+            let next = &mut self.next_generation;
+            self.generations.entry(backend).or_insert_with(|| {
+                *next += 1;
+                *next
+            });
+        }
+        self.registered.retain(|service, _| {
+            self.services
+                .get(service)
+                .is_some_and(|service| service.source.is_some())
+        });
+    }
+
+    /// Every backend of every service.
+    pub fn views(&self) -> impl Iterator<Item = BackendView> + '_ {
+        self.services
+            .values()
+            .flat_map(|service| view::backends(self, service))
+    }
+
+    /// The backends of one service.
+    #[must_use]
+    pub fn views_of(&self, service: &Service) -> Vec<BackendView> {
+        view::backends(self, service)
+    }
+
+    /// What the kernel's tables are to say.
+    #[must_use]
+    pub fn desired(&self) -> Vec<DesiredService> {
+        self.services
+            .values()
+            .map(|service| self.desired_service(service))
+            .collect()
+    }
+
+    fn desired_service(&self, service: &Service) -> DesiredService {
+        let member = |view: BackendView| DesiredMember {
+            address: Address::from(view.name.address),
+            base_weight: u32::from(view.configured_weight),
+            weight: u32::from(view.serving_weight()),
+            flows: match view.effective.state {
+                State::Up => Flows::Stay,
+                State::Drain => Flows::Drain,
+                State::Down | State::Maint | State::Starting => Flows::Leave,
+            },
+        };
+        DesiredService {
+            key: service.key(),
+            forward: service.forward,
+            members: view::backends(self, service)
+                .into_iter()
+                .map(member)
+                .collect(),
+        }
+    }
+
+    /// What is to be checked. Backends in maintenance are not.
+    #[must_use]
+    pub fn targets(&self) -> Vec<Target> {
+        self.views()
+            .filter(|view| view.effective.state != State::Maint)
+            .filter_map(|view| {
+                let check = self.services[&view.name.service].health_check?;
+                let generation = *self.generations.get(&view.name)?;
+                Some(Target {
+                    backend: view.name,
+                    generation,
+                    check,
+                })
+            })
+            .collect()
+    }
+
+    /// Which registries are to be followed.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(ServiceName, IpAddr, SourceConfig)> {
+        self.services
+            .values()
+            .filter_map(|service| {
+                Some((service.name.clone(), service.vip, service.source.clone()?))
+            })
+            .collect()
+    }
+
+    /// What has changed in effective states since the last call; `now` is in milliseconds since
+    /// 1970.
+    pub fn transitions(&mut self, now: u64) -> Vec<Transition> {
+        let views: Vec<BackendView> = self.views().collect();
+        let mut transitions = Vec::new();
+        let mut states = BTreeMap::new();
+        for view in views {
+            let before = self.states.remove(&view.name);
+            let state = view.effective.state;
+            let noted = match before {
+                Some(noted) if noted.state == state => noted,
+                _ => {
+                    transitions.push(Transition {
+                        backend: view.name.clone(),
+                        from: before.map(|noted| noted.state),
+                        to: Some(state),
+                        reason: view.effective.reason,
+                    });
+                    let changes = before.map_or(0, |noted| noted.changes + 1);
+                    Noted {
+                        state,
+                        since: now,
+                        changes,
+                    }
+                }
+            };
+            states.insert(view.name, noted);
+        }
+        for (backend, noted) in std::mem::replace(&mut self.states, states) {
+            let reason = "removed".to_owned();
+            transitions.push(Transition {
+                backend,
+                from: Some(noted.state),
+                to: None,
+                reason,
+            });
+        }
+        transitions
+    }
+}
+
+fn in_order(services: &BTreeMap<ServiceName, Service>) -> Vec<Service> {
+    services.values().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,194 @@
+//! What operators may ask for, and what it does to their intents.
+
+use std::collections::BTreeMap;
+
+use lb_common::ServiceKey;
+
+use super::{Control, ControlError, Intent, Intents, Membership, Mode};
+use crate::{
+    config::{self, Config, Daemon},
+    model::{Backend, BackendName, Service, ServiceName, Weight, check_address},
+};
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A new service, as text of the configuration.
+    AddService(String),
+    /// A service less.
+    RemoveService(ServiceName),
+    /// A new backend.
+    AddBackend(BackendName, Weight),
+    /// A backend less.
+    RemoveBackend(BackendName),
+    /// Whether a backend may take traffic.
+    SetMode(BackendName, Mode),
+    /// A weight in place of the configured one; `None` goes back to that.
+    SetWeight(BackendName, Option<Weight>),
+}
+
+/// The intents once `command` is carried out.
+pub(super) fn carry_out(control: &Control, command: Command) -> Result<Intents, ControlError> {
+    let mut intents = control.intents.clone();
+    match command {
+        Command::AddService(text) => add_service(control, &mut intents, text)?,
+        Command::RemoveService(name) => remove_service(control, &mut intents, name)?,
+        Command::AddBackend(name, weight) => add_backend(control, &mut intents, &name, weight)?,
+        Command::RemoveBackend(name) => remove_backend(control, &mut intents, &name)?,
+        Command::SetMode(name, mode) => {
+            require(control, &name)?;
+            intents.change(&name, |intent| intent.mode = mode);
+        }
+        Command::SetWeight(name, weight) => {
+            require(control, &name)?;
+            intents.change(&name, |intent| intent.weight = weight);
+        }
+    }
+    Ok(intents)
+}
+
+fn add_service(control: &Control, intents: &mut Intents, text: String) -> Result<(), ControlError> {
+    let service = config::parse_service("the new service", &text)?;
+    if control.services.contains_key(&service.name) {
+        return Err(ControlError::ServiceExists(service.name));
+    }
+    intents.removed_services.remove(&service.name);
+    intents.forget_backends(&service.name);
+    // A configured service that was removed comes back as the operator describes it now.
+    intents.added_services.insert(service.name, text);
+    Ok(())
+}
+
+fn remove_service(
+    control: &Control,
+    intents: &mut Intents,
+    name: ServiceName,
+) -> Result<(), ControlError> {
+    if !control.services.contains_key(&name) {
+        return Err(ControlError::NoService(name));
+    }
+    intents.forget_backends(&name);
+    intents.added_services.remove(&name);
+    if control
+        .config
+        .services
+        .iter()
+        .any(|service| service.name == name)
+    {
+        intents.removed_services.insert(name);
+    }
+    Ok(())
+}
+
+fn add_backend(
+    control: &Control,
+    intents: &mut Intents,
+    name: &BackendName,
+    weight: Weight,
+) -> Result<(), ControlError> {
+    let service = control
+        .services
+        .get(&name.service)
+        .ok_or_else(|| ControlError::NoService(name.service.clone()))?;
+    if find(control, name).is_some() {
+        return Err(ControlError::BackendExists(name.clone()));
+    }
+    check_address(name.address, service.vip)
+        .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
+    // What was said of a backend of this name before it was removed is over.
+    let intent = Intent {
+        membership: Membership::Added(weight),
+        ..Intent::default()
+    };
+    intents.change(name, |before| *before = intent);
+    Ok(())
+}
+
+fn remove_backend(
+    control: &Control,
+    intents: &mut Intents,
+    name: &BackendName,
+) -> Result<(), ControlError> {
+    require(control, name)?;
+    let membership = match intents.of(name).membership {
+        // Nobody else names it, or it would not have been added.
+        Membership::Added(_) if !is_named_elsewhere(control, name) => Membership::AsConfigured,
+        _ => Membership::Removed,
+    };
+    intents.change(name, |intent| {
+        *intent = Intent {
+            membership,
+            ..Intent::default()
+        }
+    });
+    Ok(())
+}
+
+fn is_named_elsewhere(control: &Control, name: &BackendName) -> bool {
+    let has = |backends: &[Backend]| backends.iter().any(|other| other.address == name.address);
+    let service = control.services.get(&name.service);
+    let snapshot = control.registered.get(&name.service);
+    service.is_some_and(|service| has(&service.backends))
+        || snapshot.is_some_and(|snapshot| has(&snapshot.backends))
+}
+
+fn require(control: &Control, name: &BackendName) -> Result<(), ControlError> {
+    if !control.services.contains_key(&name.service) {
+        return Err(ControlError::NoService(name.service.clone()));
+    }
+    find(control, name).ok_or_else(|| ControlError::NoBackend(name.clone()))
+}
+
+fn find(control: &Control, name: &BackendName) -> Option<()> {
+    let service = control.services.get(&name.service)?;
+    super::view::members(control, service)
+        .iter()
+        .any(|backend| backend.address == name.address)
+        .then_some(())
+}
+
+/// The services in force: those of the configuration that were not removed, and added ones, which
+/// take the place of a configured one of their name.
+pub(super) fn services(
+    config: &Config,
+    intents: &Intents,
+) -> Result<BTreeMap<ServiceName, Service>, ControlError> {
+    let mut services: BTreeMap<ServiceName, Service> = config
+        .services
+        .iter()
+        .filter(|service| !intents.removed_services.contains(&service.name))
+        .map(|service| (service.name.clone(), service.clone()))
+        .collect();
+    for (name, text) in &intents.added_services {
+        let service = config::parse_service(&format!("the added service {name}"), text)?;
+        services.insert(name.clone(), service);
+    }
+    let mut keys: BTreeMap<ServiceKey, &ServiceName> = BTreeMap::new();
+    for service in services.values() {
+        if let Some(other) = keys.insert(service.key(), &service.name) {
+            return Err(ControlError::KeyTaken(other.clone()));
+        }
+    }
+    Ok(services)
+}
+
+/// What a running daemon cannot change about itself.
+pub(super) fn check_fixed(now: &Daemon, wanted: &Daemon) -> Result<(), ControlError> {
+    let fixed = [
+        ("interfaces", now.interfaces == wanted.interfaces),
+        ("xdp_mode", now.xdp_mode == wanted.xdp_mode),
+        ("api_socket", now.api_socket == wanted.api_socket),
+        (
+            "metrics_listen",
+            now.metrics_listen == wanted.metrics_listen,
+        ),
+        ("state_dir", now.state_dir == wanted.state_dir),
+        ("pin_dir", now.pin_dir == wanted.pin_dir),
+        ("hash_seed", now.hash_seed == wanted.hash_seed),
+        ("max_*", now.limits == wanted.limits),
+    ];
+    match fixed.iter().find(|(_, is_same)| !is_same) {
+        Some((field, _)) => Err(ControlError::NeedsRestart(field)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,135 @@
+//! A backend with all that is known of it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Control, Effective, Intent, Membership, Noted, State};
+use crate::{
+    health::Health,
+    model::{Backend, BackendName, Service, Weight},
+};
+
+/// Where a backend comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// The configuration.
+    Config,
+    /// A registry.
+    Registry,
+    /// An operator.
+    Operator,
+}
+
+/// A backend with all that is known of it.
+#[derive(Clone, Debug)]
+pub struct BackendView {
+    /// Its name.
+    pub name: BackendName,
+    /// Where it comes from; of several, the first of configuration, registry and operator.
+    pub origin: Origin,
+    /// Weight as given there.
+    pub configured_weight: Weight,
+    /// What operators have said of it.
+    pub intent: Intent,
+    /// What checks have said of it; `None` where it is not checked.
+    pub health: Option<Health>,
+    /// What follows from that.
+    pub effective: Effective,
+    /// Since when, in milliseconds since 1970; 0 before the first report.
+    pub since: u64,
+    /// How often its state has changed since the daemon began.
+    pub changes: u64,
+}
+
+impl BackendView {
+    /// Weight among the backends that take new flows: 0 if it is none of them.
+    #[must_use]
+    pub const fn serving_weight(&self) -> Weight {
+        match self.effective.state {
+            State::Up => self.effective.weight,
+            _ => 0,
+        }
+    }
+}
+
+/// The backends of a service, in the order of their addresses.
+pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView> {
+    merged(control, service)
+        .into_iter()
+        .map(|(address, (origin, weight))| view(control, service, address, origin, weight))
+        .collect()
+}
+
+/// The backends of a service with their configured weights.
+pub(super) fn members(control: &Control, service: &Service) -> Vec<Backend> {
+    merged(control, service)
+        .into_iter()
+        .map(|(address, (_, weight))| Backend { address, weight })
+        .collect()
+}
+
+/// All inputs that name backends, each address once: the configuration wins over the registry, and
+/// that over what operators added; what they removed is out.
+fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Weight)> {
+    let mut members = BTreeMap::new();
+    for (backend, intent) in &control.intents.backends {
+        if let Membership::Added(weight) = intent.membership
+            && backend.service == service.name
+        {
+            members.insert(backend.address, (Origin::Operator, weight));
+        }
+    }
+    if let Some(snapshot) = control.registered.get(&service.name) {
+        for backend in &snapshot.backends {
+            members.insert(backend.address, (Origin::Registry, backend.weight));
+        }
+    }
+    for backend in &service.backends {
+        members.insert(backend.address, (Origin::Config, backend.weight));
+    }
+    members.retain(|address, _| {
+        let name = BackendName {
+            service: service.name.clone(),
+            address: *address,
+        };
+        control.intents.of(&name).membership != Membership::Removed
+    });
+    members
+}
+
+fn view(
+    control: &Control,
+    service: &Service,
+    address: IpAddr,
+    origin: Origin,
+    weight: Weight,
+) -> BackendView {
+    let name = BackendName {
+        service: service.name.clone(),
+        address,
+    };
+    let intent = control.intents.of(&name);
+    let health = service
+        .health_check
+        .map(|_| control.health.get(&name).cloned().unwrap_or_default());
+    let effective = Effective::derive(weight, intent, health.as_ref(), control.reach(&address));
+    let noted = control.states.get(&name).copied();
+    let Noted { since, changes, .. } = noted.unwrap_or(Noted {
+        state: effective.state,
+        since: 0,
+        changes: 0,
+    });
+    BackendView {
+        name,
+        origin,
+        configured_weight: weight,
+        intent,
+        health,
+        effective,
+        since,
+        changes,
+    }
+}

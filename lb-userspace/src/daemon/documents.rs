@@ -1,0 +1,311 @@
+//! The daemon's state as documents and as metrics.
+
+use lb_common::{Action, Address, Counters, Slot};
+
+use super::Daemon;
+use crate::{
+    api::protocol::{
+        BackendItem, InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
+    },
+    control::BackendView,
+    metrics::{
+        BackendReport, ConfigReport, InterfaceReport, Process, Report, ServiceReport, SourceReport,
+        TableReport,
+    },
+    model::{Service, forward_name},
+    netlink::{Fault, Way},
+};
+
+/// The only scheduler so far.
+const SCHEDULER: &str = "consistent-hash";
+
+impl Daemon {
+    pub(super) fn status(&self) -> Status {
+        let problems = self.problems.borrow().clone();
+        let (slots_used, slots_capacity) = self.datapath.tables.slot_usage();
+        let views: Vec<BackendView> = self.control.views().collect();
+        Status {
+            version: VERSION,
+            daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            health: if problems.is_empty() {
+                "ok"
+            } else {
+                "degraded"
+            }
+            .to_owned(),
+            problems,
+            interfaces: self.interfaces.iter().map(interface_status).collect(),
+            services: self.control.services().len(),
+            backends: views.len(),
+            backends_up: views
+                .iter()
+                .filter(|view| view.serving_weight() > 0)
+                .count(),
+            sources: self.source_statuses(),
+            map_bytes: self.datapath.map_bytes,
+            resident_bytes: Process::read().resident_bytes,
+            slots_used,
+            slots_capacity,
+            adopted: self.datapath.adopted,
+            config_origin: self.config.origin.clone(),
+            verdicts: self.verdicts(),
+        }
+    }
+
+    fn source_statuses(&self) -> Vec<SourceStatus> {
+        let status = |(service, registry): (&_, &super::Registry)| SourceStatus {
+            service: Clone::clone(service),
+            up: registry.error.is_none(),
+            age_seconds: registry.last_good.map(|at| at.elapsed().as_secs()),
+            error: registry.error.clone(),
+        };
+        self.registries.iter().map(status).collect()
+    }
+
+    fn verdicts(&self) -> Vec<VerdictCount> {
+        let counts = self.datapath.counters.verdicts().unwrap_or_default();
+        let count = |(verdict, packets): (lb_common::Verdict, u64)| VerdictCount {
+            action: match verdict.action() {
+                Action::Pass => "pass",
+                Action::Transmit => "transmit",
+                Action::Redirect => "redirect",
+                Action::Drop => "drop",
+            }
+            .to_owned(),
+            reason: verdict.reason().to_owned(),
+            packets,
+        };
+        counts
+            .into_iter()
+            .filter(|(_, packets)| *packets > 0)
+            .map(count)
+            .collect()
+    }
+
+    pub(super) fn service_item(&self, service: &Service) -> ServiceItem {
+        let views = self.control.views_of(service);
+        let slots = self.datapath.tables.slots(&service.key());
+        let counters = self.service_counters(service);
+        ServiceItem {
+            name: service.name.clone(),
+            vip: service.vip,
+            port: service.port,
+            protocol: service.protocol,
+            forward: forward_name(service.forward).to_owned(),
+            scheduler: SCHEDULER.to_owned(),
+            backends: views.len(),
+            backends_up: views
+                .iter()
+                .filter(|view| view.serving_weight() > 0)
+                .count(),
+            slots: slots.len(),
+            disputed_slots: slots.iter().filter(|slot| slot.is_disputed()).count(),
+            fullest_share: self.fullest_share(service, &views, &slots),
+            packets: counters.packets,
+            bytes: counters.bytes,
+            new_flows: counters.new_flows,
+            members: Vec::new(),
+        }
+    }
+
+    fn fullest_share(
+        &self,
+        service: &Service,
+        views: &[BackendView],
+        slots: &[Slot],
+    ) -> Option<f64> {
+        let total: f64 = views
+            .iter()
+            .map(|view| f64::from(view.serving_weight()))
+            .sum();
+        let relative = |view: &BackendView| {
+            let wanted = f64::from(view.serving_weight()) / total;
+            (wanted > 0.0).then(|| self.slots_share(service, view, slots) / wanted)
+        };
+        views.iter().filter_map(relative).max_by(f64::total_cmp)
+    }
+
+    fn slots_share(&self, service: &Service, view: &BackendView, slots: &[Slot]) -> f64 {
+        let address = Address::from(view.name.address);
+        let id = self.datapath.tables.backend_id(&service.key(), &address);
+        let held = slots.iter().filter(|slot| Some(slot.current) == id).count();
+        if slots.is_empty() {
+            0.0
+        } else {
+            held as f64 / slots.len() as f64
+        }
+    }
+
+    pub(super) fn backend_items(&self, service: &Service) -> Vec<BackendItem> {
+        let slots = self.datapath.tables.slots(&service.key());
+        let views = self.control.views_of(service);
+        views
+            .into_iter()
+            .map(|view| self.backend_item(service, view, &slots))
+            .collect()
+    }
+
+    fn backend_item(&self, service: &Service, view: BackendView, slots: &[Slot]) -> BackendItem {
+        let counters = self.backend_counters(service, &view);
+        let latency = view
+            .health
+            .as_ref()
+            .and_then(crate::health::Health::last_latency);
+        BackendItem {
+            service: service.name.clone(),
+            address: view.name.address,
+            state: view.effective.state,
+            slots_share: self.slots_share(service, &view, slots),
+            since: view.since / 1000,
+            weight: view.effective.weight,
+            configured_weight: view.configured_weight,
+            mode: view.intent.mode,
+            origin: view.origin,
+            health: view
+                .health
+                .as_ref()
+                .map(|health| health.state().to_string()),
+            check_milliseconds: latency.map(|latency| latency.as_secs_f64() * 1000.0),
+            next_hop: describe(self.ways.get(&view.name.address)),
+            packets: counters.packets,
+            bytes: counters.bytes,
+            new_flows: counters.new_flows,
+            reason: view.effective.reason,
+        }
+    }
+
+    fn service_counters(&self, service: &Service) -> Counters {
+        let id = self.datapath.tables.service_id(&service.key());
+        id.and_then(|id| self.datapath.counters.service(id).ok())
+            .unwrap_or_default()
+    }
+
+    fn backend_counters(&self, service: &Service, view: &BackendView) -> Counters {
+        let address = Address::from(view.name.address);
+        let id = self.datapath.tables.backend_id(&service.key(), &address);
+        id.and_then(|id| self.datapath.counters.backend(id).ok())
+            .unwrap_or_default()
+    }
+
+    /// The same as metrics.
+    pub(super) fn report(&self) -> Report {
+        let services = || self.control.services().values();
+        Report {
+            version: env!("CARGO_PKG_VERSION"),
+            process: Process::read(),
+            services: services()
+                .map(|service| self.service_report(service))
+                .collect(),
+            backends: services()
+                .flat_map(|service| {
+                    let views = self.control.views_of(service);
+                    views
+                        .into_iter()
+                        .map(|view| self.backend_report(service, &view))
+                })
+                .collect(),
+            verdicts: self.datapath.counters.verdicts().unwrap_or_default(),
+            interfaces: self.interfaces.iter().map(interface_report).collect(),
+            sources: self.registries.iter().map(source_report).collect(),
+            tables: self.table_report(),
+            config: ConfigReport {
+                last_reload_success: self.config.last_reload_success,
+                last_success: self.config.last_success,
+            },
+        }
+    }
+
+    fn table_report(&self) -> TableReport {
+        let (used, capacity) = self.datapath.tables.slot_usage();
+        TableReport {
+            slots_used: u64::from(used),
+            slots_capacity: u64::from(capacity),
+            rebuilds: self.work.rebuilds,
+            disrupted_slots: self.work.moved_slots,
+            map_bytes: self.datapath.map_bytes,
+        }
+    }
+
+    fn service_report(&self, service: &Service) -> ServiceReport {
+        let views = self.control.views_of(service);
+        ServiceReport {
+            name: service.name.to_string(),
+            protocol: match service.protocol {
+                crate::model::Protocol::Tcp => "tcp",
+                crate::model::Protocol::Udp => "udp",
+            },
+            family: if service.vip.is_ipv6() {
+                "ipv6"
+            } else {
+                "ipv4"
+            },
+            counters: self.service_counters(service),
+            backends: views.len() as u64,
+            up: views.iter().any(|view| view.serving_weight() > 0),
+        }
+    }
+
+    fn backend_report(&self, service: &Service, view: &BackendView) -> BackendReport {
+        BackendReport {
+            service: service.name.to_string(),
+            address: view.name.address.to_string(),
+            state: view.effective.state.name(),
+            counters: self.backend_counters(service, view),
+            weight_config: u32::from(view.configured_weight),
+            weight_effective: u32::from(view.serving_weight()),
+            checks: view
+                .health
+                .as_ref()
+                .map(|_| self.checks.get(&view.name).cloned().unwrap_or_default()),
+            state_changes: view.changes,
+            last_change: (view.changes > 0).then_some(view.since / 1000),
+        }
+    }
+}
+
+fn interface_status(interface: &super::Interface) -> InterfaceStatus {
+    InterfaceStatus {
+        name: interface.name.clone(),
+        mode: interface.mode.unwrap_or_default().to_owned(),
+        attached: interface.mode.is_some(),
+    }
+}
+
+fn interface_report(interface: &super::Interface) -> InterfaceReport {
+    InterfaceReport {
+        name: interface.name.clone(),
+        mode: interface.mode.unwrap_or("none"),
+        attached: interface.mode.is_some(),
+    }
+}
+
+fn source_report(
+    (service, registry): (&crate::model::ServiceName, &super::Registry),
+) -> SourceReport {
+    SourceReport {
+        service: service.to_string(),
+        up: registry.error.is_none(),
+        age_seconds: registry
+            .failing_since
+            .map_or(0.0, |since| since.elapsed().as_secs_f64()),
+        updates_ok: registry.answers,
+        updates_failed: registry.failures,
+    }
+}
+
+fn describe(way: Option<&Result<Way, Fault>>) -> String {
+    match way {
+        None => "not asked for yet".to_owned(),
+        Some(Err(fault)) => fault.to_string(),
+        Some(Ok(way)) => {
+            let bytes: Vec<String> = way
+                .destination
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            format!("{} via {}", bytes.join(":"), way.interface_name)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What survives a restart of the machine: files in the state directory.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::control::Memory;
+
+/// Why the state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum MemoryError {
+    /// A file resists.
+    #[error("{path}: {source}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error("another lbd (pid {pid}) uses {directory}: stop it, or set daemon.state_dir")]
+    Locked {
+        /// Its process.
+        pid: String,
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A file holds something else.
+    #[error("{path} cannot be understood ({message}): move it away to start without it")]
+    Damaged {
+        /// Which one.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+/// A configuration that came over the API, in force until the file on disk changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Applied {
+    /// Its name in errors.
+    pub file: String,
+    /// Its text.
+    pub text: String,
+    /// Text of the file on disk when it was applied.
+    pub instead_of: String,
+}
+
+/// The state directory, locked for this process.
+#[derive(Debug)]
+pub struct StateDir {
+    directory: PathBuf,
+    _lock: Flock<File>,
+}
+
+const INTENTS: &str = "intents.json";
+const HEALTH: &str = "health.json";
+const REGISTERED: &str = "registered.json";
+const APPLIED: &str = "applied.json";
+
+impl StateDir {
+    /// Makes and locks the directory.
+    pub fn open(directory: &Path) -> Result<Self, MemoryError> {
+        let failed = |path: &Path, source| MemoryError::File {
+            path: path.to_owned(),
+            source,
+        };
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|source| failed(directory, source))?;
+        let path = directory.join("lock");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(|source| failed(&path, source))?;
+        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
+            let pid = fs::read_to_string(&path).unwrap_or_default();
+            MemoryError::Locked {
+                pid: pid.trim().to_owned(),
+                directory: directory.to_owned(),
+            }
+        })?;
+        lock.set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .map_err(|source| failed(&path, source))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+            _lock: lock,
+        })
+    }
+
+    /// All that a former daemon wrote down.
+    pub fn recall(&self) -> Result<Memory, MemoryError> {
+        Ok(Memory {
+            intents: self.read(INTENTS)?.unwrap_or_default(),
+            health: self.read(HEALTH)?.unwrap_or_default(),
+            registered: self.read(REGISTERED)?.unwrap_or_default(),
+        })
+    }
+
+    /// The configuration that came over the API.
+    pub fn applied(&self) -> Result<Option<Applied>, MemoryError> {
+        self.read(APPLIED)
+    }
+
+    /// Writes down, or forgets, the configuration that came over the API.
+    pub fn set_applied(&self, applied: Option<&Applied>) -> Result<(), MemoryError> {
+        let path = self.directory.join(APPLIED);
+        match applied {
+            Some(applied) => self.write(APPLIED, applied),
+            None => match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    Err(MemoryError::File { path, source })
+                }
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// Writes down what operators said.
+    pub fn set_intents(&self, intents: &impl Serialize) -> Result<(), MemoryError> {
+        self.write(INTENTS, intents)
+    }
+
+    /// Writes down the judgement on backends.
+    pub fn set_health(&self, health: &impl Serialize) -> Result<(), MemoryError> {
+        self.write(HEALTH, health)
+    }
+
+    /// Writes down what registries answered.
+    pub fn set_registered(&self, registered: &impl Serialize) -> Result<(), MemoryError> {
+        self.write(REGISTERED, registered)
+    }
+
+    fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, MemoryError> {
+        let path = self.directory.join(name);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(MemoryError::File { path, source }),
+        };
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| MemoryError::Damaged {
+                path,
+                message: error.to_string(),
+            })
+    }
+
+    /// Replaces a file as a whole, so that a crash leaves the old one or the new one.
+    fn write(&self, name: &str, value: &impl Serialize) -> Result<(), MemoryError> {
+        let path = self.directory.join(name);
+        let draft = self.directory.join(format!("{name}.new"));
+        let replace = || {
+            let mut file = File::options()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&draft)?;
+            file.write_all(&serde_json::to_vec_pretty(value)?)?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)
+        };
+        replace().map_err(|source| MemoryError::File {
+            path: path.clone(),
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Intents, Mode};
+
+    #[test]
+    fn what_was_said_is_there_after_a_restart() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut intents = Intents::default();
+        let backend = "web/10.0.1.11".parse().expect("a name");
+        intents.change(&backend, |intent| intent.mode = Mode::Drain);
+        let state = StateDir::open(directory.path()).expect("free");
+        state.set_intents(&intents).expect("room");
+        let refusal = StateDir::open(directory.path())
+            .expect_err("locked")
+            .to_string();
+        assert!(
+            refusal.contains(&std::process::id().to_string()),
+            "{refusal}"
+        );
+        drop(state);
+        let state = StateDir::open(directory.path()).expect("free");
+        assert_eq!(state.recall().expect("readable").intents, intents);
+    }
+
+    #[test]
+    fn a_damaged_file_is_named() {
+        let directory = tempfile::tempdir().expect("a directory");
+        fs::write(directory.path().join(INTENTS), "{").expect("room");
+        let state = StateDir::open(directory.path()).expect("free");
+        let error = state.recall().expect_err("damaged").to_string();
+        assert!(error.contains("intents.json"), "{error}");
+    }
+}

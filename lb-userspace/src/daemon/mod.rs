@@ -1,0 +1,102 @@
+//! `lbd`: owns the control core and the data plane, and stands between them and the world.
+//!
+//! One task owns everything and takes one event at a time; what waits for the world (checks,
+//! registries, netlink, sockets) runs in tasks of its own and reports through channels.
+
+mod answers;
+mod apply;
+mod documents;
+pub mod memory;
+mod observer;
+mod run;
+mod start;
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+    time::{Instant, SystemTime},
+};
+
+use lb_common::ServiceKey;
+
+use crate::{
+    control::Control,
+    datapath::Datapath,
+    health::Checker,
+    metrics::CheckMetrics,
+    model::{BackendName, ServiceName},
+    netlink::{Fault, Neighbours, Way},
+    source::Sources,
+};
+use memory::StateDir;
+
+pub use start::{StartError, run};
+
+/// Everything that the daemon owns.
+struct Daemon {
+    control: Control,
+    datapath: Datapath,
+    state: StateDir,
+    checker: Checker,
+    sources: Sources,
+    neighbours: Neighbours,
+    ways: BTreeMap<IpAddr, Result<Way, Fault>>,
+    interfaces: Vec<Interface>,
+    checks: BTreeMap<BackendName, CheckMetrics>,
+    registries: BTreeMap<ServiceName, Registry>,
+    /// Services with disputed slots, and when they last changed.
+    disputes: BTreeMap<ServiceKey, Instant>,
+    config: ConfigFile,
+    work: Work,
+    started: Instant,
+    /// Why packets may not go where they should; empty if nothing is wrong.
+    commit_problem: Option<String>,
+    problems: tokio::sync::watch::Sender<Vec<String>>,
+    /// Where the tasks that wait for grace periods report how much may be given back.
+    reclaims: tokio::sync::mpsc::Sender<usize>,
+    reclaiming: bool,
+}
+
+/// An interface of the configuration.
+struct Interface {
+    name: String,
+    /// The mode of the attachment; `None` while there is none.
+    mode: Option<&'static str>,
+    /// Why there is none.
+    problem: Option<String>,
+}
+
+/// How a registry is doing.
+#[derive(Default)]
+struct Registry {
+    last_good: Option<Instant>,
+    failing_since: Option<Instant>,
+    error: Option<String>,
+    answers: u64,
+    failures: u64,
+}
+
+/// The configuration file.
+struct ConfigFile {
+    path: PathBuf,
+    /// Text of the file when it was last read.
+    text: String,
+    /// Where the configuration in force comes from, in words.
+    origin: String,
+    last_reload_success: bool,
+    last_success: SystemTime,
+}
+
+/// What was done to tables.
+#[derive(Default)]
+struct Work {
+    rebuilds: u64,
+    moved_slots: u64,
+}
+
+/// Milliseconds since 1970.
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

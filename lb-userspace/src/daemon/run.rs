@@ -1,0 +1,161 @@
+//! The daemon's loop: one event at a time.
+
+use std::{io, time::Duration};
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{Daemon, Registry, now};
+use crate::{
+    api::server::Call, health::CheckResult, metrics::Report, netlink::WayEvent, source::SourceEvent,
+};
+
+/// Where tasks report to the daemon.
+pub(super) struct Channels {
+    pub(super) calls: mpsc::Sender<Call>,
+    pub(super) reports: mpsc::Sender<oneshot::Sender<Report>>,
+    pub(super) checks: mpsc::Sender<CheckResult>,
+    pub(super) sources: mpsc::Sender<SourceEvent>,
+    pub(super) ways: mpsc::Sender<WayEvent>,
+    pub(super) reclaims: mpsc::Sender<usize>,
+}
+
+/// Where the daemon hears them.
+pub(super) struct Events {
+    calls: mpsc::Receiver<Call>,
+    reports: mpsc::Receiver<oneshot::Sender<Report>>,
+    checks: mpsc::Receiver<CheckResult>,
+    sources: mpsc::Receiver<SourceEvent>,
+    ways: mpsc::Receiver<WayEvent>,
+    reclaims: mpsc::Receiver<usize>,
+}
+
+impl Channels {
+    pub(super) fn new(queue: usize) -> (Self, Events) {
+        let (calls, calls_heard) = mpsc::channel(queue);
+        let (reports, reports_heard) = mpsc::channel(queue);
+        let (checks, checks_heard) = mpsc::channel(queue);
+        let (sources, sources_heard) = mpsc::channel(queue);
+        let (ways, ways_heard) = mpsc::channel(queue);
+        let (reclaims, reclaims_heard) = mpsc::channel(queue);
+        let events = Events {
+            calls: calls_heard,
+            reports: reports_heard,
+            checks: checks_heard,
+            sources: sources_heard,
+            ways: ways_heard,
+            reclaims: reclaims_heard,
+        };
+        (
+            Self {
+                calls,
+                reports,
+                checks,
+                sources,
+                ways,
+                reclaims,
+            },
+            events,
+        )
+    }
+}
+
+/// Time between two looks at what nobody reports.
+const TICK: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// Serves until it is told to stop.
+    pub(super) async fn run(mut self, mut events: Events) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => self.reload_file(),
+                Some(call) = events.calls.recv() => {
+                    let answer = self.answer(call.request);
+                    // Who asked may be gone.
+                    let _ = call.answer.send(answer);
+                }
+                Some(report) = events.reports.recv() => {
+                    let _ = report.send(self.report());
+                }
+                Some(result) = events.checks.recv() => self.take_check(&result),
+                Some(event) = events.sources.recv() => self.take_source(event),
+                Some(event) = events.ways.recv() => {
+                    if self.take_way(event.address, event.way) {
+                        self.apply();
+                    }
+                }
+                Some(count) = events.reclaims.recv() => self.take_reclaim(count),
+                _ = tick.tick() => self.look_around().await,
+            }
+        }
+        tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
+        Ok(())
+    }
+
+    fn take_check(&mut self, result: &CheckResult) {
+        self.checks
+            .entry(result.backend.clone())
+            .or_default()
+            .record(&result.outcome);
+        if self.control.judge(result, now()) {
+            self.apply();
+        }
+    }
+
+    fn take_source(&mut self, event: SourceEvent) {
+        if !self.sources.is_current(&event) {
+            return;
+        }
+        match event {
+            SourceEvent::Answered {
+                service,
+                snapshot,
+                at,
+                ..
+            } => {
+                let backends = snapshot.backends.len();
+                if let Err(error) = self.control.register(&service, snapshot) {
+                    tracing::error!(%service, %error, "the registry's answer is refused");
+                    self.registry_failed(&service, error.to_string(), at.into());
+                    return;
+                }
+                let registry = self.registries.entry(service.clone()).or_default();
+                registry.answers += 1;
+                registry.last_good = Some(at.into());
+                (registry.failing_since, registry.error) = (None, None);
+                tracing::info!(%service, backends, "the registry answered");
+                self.remember("registered", |state, control| {
+                    state.set_registered(control.registered())
+                });
+                self.apply();
+            }
+            SourceEvent::Failed { service, error, .. } => {
+                tracing::warn!(%service, error, "registry: the last good answer stays in force");
+                self.registry_failed(&service, error, std::time::Instant::now());
+                self.publish_problems();
+            }
+        }
+    }
+
+    fn registry_failed(
+        &mut self,
+        service: &crate::model::ServiceName,
+        error: String,
+        at: std::time::Instant,
+    ) {
+        let registry: &mut Registry = self.registries.entry(service.clone()).or_default();
+        registry.failures += 1;
+        registry.error = Some(error);
+        registry.failing_since.get_or_insert(at);
+    }
+}

@@ -1,0 +1,279 @@
+//! From a configuration file to a daemon that serves. Nothing is touched before everything that
+//! can be checked is checked.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::watch,
+};
+
+use super::{
+    ConfigFile, Daemon, Interface, Work,
+    memory::{Applied, MemoryError, StateDir},
+    observer::DaemonObserver,
+    run::{Channels, Events},
+};
+use crate::{
+    api::server,
+    config::{Config, ConfigError},
+    control::{Control, ControlError},
+    datapath::{Datapath, DatapathError, desired::CommitError},
+    health::Checker,
+    metrics,
+    netlink::{self, Neighbours},
+    source::Sources,
+};
+
+/// Why the daemon does not start, as a sentence with its place.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The configuration together with what operators said.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+    /// The state directory.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The control socket.
+    #[error("daemon.api_socket {path}: {source}")]
+    Socket {
+        /// Its path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The metrics' port.
+    #[error("daemon.metrics_listen {address}: {source}")]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An interface is not there.
+    #[error("daemon.interfaces: there is no interface `{0}`: see `ip link`")]
+    NoInterface(String),
+    /// The data plane.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The tables.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// Netlink or signals.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Longest time to wait for next hops before the first tables are made.
+const NEXT_HOPS_WITHIN: Duration = Duration::from_secs(1);
+/// Events that may wait; who has more waits himself.
+const QUEUE: usize = 1024;
+
+/// Starts, serves until SIGTERM or SIGINT, and leaves the data plane serving.
+pub async fn run(config_path: &Path) -> Result<(), StartError> {
+    let text = read(config_path)?;
+    let on_disk = Config::parse(&config_path.display().to_string(), &text)?;
+    let state = StateDir::open(&on_disk.daemon.state_dir)?;
+    let (config, origin) = choose(on_disk, &text, config_path, &state)?;
+    let control = Control::new(config.clone(), state.recall()?)?;
+    for name in &config.daemon.interfaces {
+        let interface = netlink::interface(name)
+            .await
+            .map_err(system("asking for interfaces"))?;
+        interface.ok_or_else(|| StartError::NoInterface(name.clone()))?;
+    }
+    let metrics = listen_metrics(config.daemon.metrics_listen).await?;
+    let socket = config.daemon.api_socket.clone();
+    let api = server::listen(&socket).map_err(|source| StartError::Socket {
+        path: socket.clone(),
+        source,
+    })?;
+
+    let (channels, events) = Channels::new(QUEUE);
+    let (problems, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
+    let file = ConfigFile {
+        path: config_path.to_owned(),
+        text,
+        origin,
+        last_reload_success: true,
+        last_success: SystemTime::now(),
+    };
+    let mut daemon = build(control, state, file, &channels, problems)?;
+    daemon.begin().await?;
+    let observer = Arc::new(DaemonObserver::new(channels.reports.clone(), seen));
+    let result = serve(daemon, events, channels, api, metrics, observer).await;
+    // The data plane stays; the socket would only mislead.
+    let _ = std::fs::remove_file(socket);
+    result
+}
+
+async fn serve(
+    daemon: Daemon,
+    events: Events,
+    channels: Channels,
+    api: UnixListener,
+    metrics: Option<TcpListener>,
+    observer: Arc<DaemonObserver>,
+) -> Result<(), StartError> {
+    let serve_api = server::serve(api, channels.calls.clone());
+    let serve_metrics = async move {
+        match metrics {
+            Some(listener) => metrics::serve(listener, observer).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        result = daemon.run(events) => result.map_err(system("waiting for signals")),
+        () = serve_api => Ok(()),
+        () = serve_metrics => Ok(()),
+    }
+}
+
+fn build(
+    control: Control,
+    state: StateDir,
+    config: ConfigFile,
+    channels: &Channels,
+    problems: watch::Sender<Vec<String>>,
+) -> Result<Daemon, StartError> {
+    let datapath = Datapath::open(&control.config().daemon)?;
+    let interface = |name: &String| Interface {
+        name: name.clone(),
+        mode: None,
+        problem: None,
+    };
+    let interfaces = control
+        .config()
+        .daemon
+        .interfaces
+        .iter()
+        .map(interface)
+        .collect();
+    let neighbours =
+        Neighbours::start(channels.ways.clone()).map_err(system("opening a netlink socket"))?;
+    Ok(Daemon {
+        control,
+        datapath,
+        state,
+        checker: Checker::new(channels.checks.clone()),
+        sources: Sources::new(channels.sources.clone()),
+        neighbours,
+        ways: BTreeMap::new(),
+        interfaces,
+        checks: BTreeMap::new(),
+        registries: BTreeMap::new(),
+        disputes: BTreeMap::new(),
+        config,
+        work: Work::default(),
+        started: Instant::now(),
+        commit_problem: None,
+        problems,
+        reclaims: channels.reclaims.clone(),
+        reclaiming: false,
+    })
+}
+
+impl Daemon {
+    /// Makes the tables and then sends packets through them.
+    async fn begin(&mut self) -> Result<(), StartError> {
+        let adopted: BTreeSet<IpAddr> = self.datapath.tables.reachable().collect();
+        for address in adopted {
+            self.control.reached(address);
+        }
+        let ways = netlink::resolve_once(&self.control.addresses(), NEXT_HOPS_WITHIN).await;
+        for (address, way) in ways {
+            self.take_way(address, way);
+        }
+        for key in self.datapath.tables.disputed() {
+            self.disputes.insert(key, Instant::now());
+        }
+        self.try_commit()?;
+        let daemon = self.control.config().daemon.clone();
+        for index in 0..self.interfaces.len() {
+            self.attach(index, daemon.xdp_mode)?;
+        }
+        self.datapath.settle(&daemon.interfaces)?;
+        self.refresh_interfaces().await;
+        self.announce(&daemon);
+        self.apply();
+        Ok(())
+    }
+
+    fn announce(&self, daemon: &crate::config::Daemon) {
+        if daemon.hash_seed.reveal().is_empty() {
+            tracing::warn!(
+                "daemon.hash_seed is not set: who knows lb can aim flows at one backend; set the \
+                 same secret on all load balancers of a group"
+            );
+        }
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            services = self.control.services().len(),
+            backends = self.control.views().count(),
+            adopted = self.datapath.adopted,
+            map_bytes = self.datapath.map_bytes,
+            resident_bytes = metrics::Process::read().resident_bytes,
+            verified_instructions = self.datapath.verified_instructions(),
+            config = self.config.origin,
+            "serving"
+        );
+    }
+}
+
+/// The configuration in force: one that came over the API, as long as the file has not changed
+/// since; else the file's.
+fn choose(
+    on_disk: Config,
+    text: &str,
+    path: &Path,
+    state: &StateDir,
+) -> Result<(Config, String), StartError> {
+    let Some(Applied {
+        file,
+        text: applied,
+        instead_of,
+    }) = state.applied()?
+    else {
+        return Ok((on_disk, path.display().to_string()));
+    };
+    if instead_of != text {
+        tracing::info!(file = %path.display(), "the file has changed: it replaces what was applied");
+        state.set_applied(None)?;
+        return Ok((on_disk, path.display().to_string()));
+    }
+    let config = Config::parse(&file, &applied)?;
+    Ok((config, format!("{file}, applied by lbctl")))
+}
+
+async fn listen_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let listener = TcpListener::bind(address).await;
+    listener
+        .map(Some)
+        .map_err(|source| StartError::Metrics { address, source })
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|source| ConfigError::unreadable(path, &source))
+}
+
+fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::System { what, source }
+}

@@ -1,0 +1,172 @@
+//! The program's attachment to interfaces: made once, pinned, and from then on only updated.
+
+use std::{io, path::Path};
+
+use aya::{
+    Ebpf,
+    programs::{
+        ProgramError, Xdp, XdpMode as AyaMode,
+        links::{FdLink, LinkError, PinnedLink},
+        xdp::XdpLink,
+    },
+};
+use nix::errno::Errno;
+
+use crate::config::XdpMode;
+
+/// Why a program is not attached.
+#[derive(Debug, thiserror::Error)]
+pub enum AttachError {
+    /// There is no such interface.
+    #[error("there is no interface `{0}`: see `ip link`")]
+    NoInterface(String),
+    /// The object has no such program.
+    #[error("program {0} is missing from the object: this build of lb is broken")]
+    NoProgram(&'static str),
+    /// Somebody else's program is there.
+    #[error(
+        "interface `{0}` has another XDP program{1}: remove it (`ip link set dev {0} xdp off`, or \
+         stop its owner) or take the interface out of the configuration"
+    )]
+    Occupied(String, String),
+    /// The interface takes no program.
+    #[error("interface `{interface}` refuses the XDP program in {mode} mode: {source}{hint}")]
+    Refused {
+        /// Its name.
+        interface: String,
+        /// Which mode.
+        mode: &'static str,
+        /// What the kernel said.
+        source: ProgramError,
+        /// What may help.
+        hint: &'static str,
+    },
+    /// The attachment cannot be kept.
+    #[error("the attachment to `{interface}` cannot be pinned: {message}")]
+    Pin {
+        /// Its name.
+        interface: String,
+        /// What the kernel said.
+        message: String,
+    },
+}
+
+/// Attaches a loaded program to an interface, or makes the attachment that is pinned run it.
+///
+/// An update replaces the program between two packets. It is never detached to be attached anew.
+/// Returns the mode, `None` where a pinned attachment went on.
+pub fn attach(
+    ebpf: &mut Ebpf,
+    program: &'static str,
+    interface: &str,
+    mode: XdpMode,
+    pin: &Path,
+) -> Result<Option<XdpMode>, AttachError> {
+    let program: &mut Xdp = ebpf
+        .program_mut(program)
+        .and_then(|found| found.try_into().ok())
+        .ok_or(AttachError::NoProgram(program))?;
+    if update(program, interface, pin)? {
+        return Ok(None);
+    }
+    let index = nix::net::if_::if_nametoindex(interface)
+        .map_err(|_| AttachError::NoInterface(interface.to_owned()))?;
+    let wanted = match mode {
+        XdpMode::Auto => &[XdpMode::Native, XdpMode::Generic][..],
+        XdpMode::Native => &[XdpMode::Native],
+        XdpMode::Generic => &[XdpMode::Generic],
+    };
+    let mut refusal = None;
+    for mode in wanted {
+        match program.attach_to_if_index(index, aya_mode(*mode)) {
+            Ok(id) => {
+                let link = program
+                    .take_link(id)
+                    .map_err(|error| unpinned(interface, &error))?;
+                let link = FdLink::try_from(link).map_err(|error| unpinned(interface, &error))?;
+                link.pin(pin).map_err(|error| unpinned(interface, &error))?;
+                return Ok(Some(*mode));
+            }
+            Err(error) if is_occupied(&error) => {
+                return Err(AttachError::Occupied(interface.to_owned(), String::new()));
+            }
+            Err(source) => {
+                let hint = hint(&source);
+                let interface = interface.to_owned();
+                let mode = if *mode == XdpMode::Native {
+                    "native"
+                } else {
+                    "generic"
+                };
+                refusal = Some(AttachError::Refused {
+                    interface,
+                    mode,
+                    source,
+                    hint,
+                });
+            }
+        }
+    }
+    Err(refusal.unwrap_or_else(|| AttachError::NoInterface(interface.to_owned())))
+}
+
+/// Makes a pinned attachment run the program; false if there is none that is alive.
+fn update(program: &mut Xdp, interface: &str, pin: &Path) -> Result<bool, AttachError> {
+    let pinned = match PinnedLink::from_pin(pin) {
+        Ok(pinned) => pinned,
+        Err(LinkError::SyscallError(error)) if error.io_error.kind() == io::ErrorKind::NotFound => {
+            return Ok(false);
+        }
+        Err(error) => return Err(unpinned(interface, &error)),
+    };
+    let link =
+        XdpLink::try_from(FdLink::from(pinned)).map_err(|error| unpinned(interface, &error))?;
+    match program.attach_to_link(link) {
+        Ok(_) => Ok(true),
+        // The interface was deleted, perhaps made anew under the same name: the link is an orphan.
+        Err(ProgramError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(Errno::ENOLINK as i32) =>
+        {
+            std::fs::remove_file(pin).map_err(|error| unpinned(interface, &error))?;
+            Ok(false)
+        }
+        Err(error) => Err(unpinned(interface, &error)),
+    }
+}
+
+fn unpinned(interface: &str, error: &dyn std::fmt::Display) -> AttachError {
+    AttachError::Pin {
+        interface: interface.to_owned(),
+        message: error.to_string(),
+    }
+}
+
+const fn aya_mode(mode: XdpMode) -> AyaMode {
+    match mode {
+        XdpMode::Native | XdpMode::Auto => AyaMode::Driver,
+        XdpMode::Generic => AyaMode::Skb,
+    }
+}
+
+fn errno(error: &ProgramError) -> Option<Errno> {
+    match error {
+        ProgramError::SyscallError(error) => error.io_error.raw_os_error().map(Errno::from_raw),
+        _ => None,
+    }
+}
+
+/// The kernel says EBUSY for a second program of the same mode and EEXIST for another mode.
+fn is_occupied(error: &ProgramError) -> bool {
+    matches!(errno(error), Some(Errno::EBUSY | Errno::EEXIST))
+}
+
+fn hint(error: &ProgramError) -> &'static str {
+    match errno(error) {
+        Some(Errno::EOPNOTSUPP) => {
+            " (the driver has no XDP: set daemon.xdp_mode to \"generic\" or \"auto\")"
+        }
+        Some(Errno::ERANGE) => " (its MTU is too large for native mode: at most 3,500 bytes)",
+        Some(Errno::EPERM) => " (lbd needs CAP_BPF and CAP_NET_ADMIN)",
+        _ => "",
+    }
+}

@@ -1,0 +1,184 @@
+//! What outlives the daemon, on a BPF file system.
+//!
+//! ```text
+//! PIN_DIR/v1/maps/NAME         the balancer's maps
+//! PIN_DIR/v1/links/INTERFACE   the program's attachment to an interface
+//! PIN_DIR/v1/decap/…           the same of the tunnel's far end
+//! ```
+//! The version counts layouts of maps: a daemon with another layout works beside these files.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+/// Version of the layout of all maps.
+const LAYOUT: &str = "v1";
+
+/// Why the BPF file system cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// No BPF file system is there, and none can be mounted.
+    #[error(
+        "{directory} is not on a BPF file system and none can be mounted there ({source}): \
+         run `mount -t bpf bpf /sys/fs/bpf` as root"
+    )]
+    NoFileSystem {
+        /// The directory for pins.
+        directory: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A file or directory resists.
+    #[error("{path}: {source}")]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The directories of pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    root: PathBuf,
+}
+
+impl Pins {
+    /// Pins under `pin_dir`, of this layout.
+    #[must_use]
+    pub fn new(pin_dir: &Path) -> Self {
+        Self {
+            root: pin_dir.join(LAYOUT),
+        }
+    }
+
+    /// Makes the directories, readable by nobody else, and mounts the file system if need be.
+    pub fn prepare(&self) -> Result<(), PinError> {
+        mount_if_missing(&self.root)?;
+        for directory in [self.maps(), self.links()] {
+            create(&directory)?;
+        }
+        Ok(())
+    }
+
+    /// Directory of the balancer's maps.
+    #[must_use]
+    pub fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// Directory of maps that are made while others are in use.
+    #[must_use]
+    pub fn new_maps(&self) -> PathBuf {
+        self.root.join("maps.new")
+    }
+
+    /// Directory of attachments.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Attachment to an interface.
+    #[must_use]
+    pub fn link(&self, interface: &str) -> PathBuf {
+        // bpffs refuses names with dots, which VLAN interfaces have.
+        self.links().join(interface.replace('.', "%2e"))
+    }
+
+    /// Names of the interfaces that have an attachment.
+    pub fn attached(&self) -> Result<Vec<String>, PinError> {
+        let directory = self.links();
+        let entries = match fs::read_dir(&directory) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(source) => {
+                return Err(PinError::File {
+                    path: directory,
+                    source,
+                });
+            }
+        };
+        let names = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .map(|name| name.replace("%2e", "."));
+        Ok(names.collect())
+    }
+
+    /// Removes a file or a directory with its files, if there is one.
+    pub fn remove(path: &Path) -> Result<(), PinError> {
+        let removed = if path.is_dir() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
+        match removed {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(PinError::File {
+                path: path.to_owned(),
+                source,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes everything of this layout, and its parent if nothing else is in there.
+    pub fn remove_all(&self) -> Result<(), PinError> {
+        Self::remove(&self.root)?;
+        if let Some(parent) = self.root.parent() {
+            // It holds another layout if this fails.
+            let _ = fs::remove_dir(parent);
+        }
+        Ok(())
+    }
+}
+
+/// Makes a directory that only its owner may enter: who opens a pinned map can rewrite it.
+pub(crate) fn create(directory: &Path) -> Result<(), PinError> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)))
+        .map_err(|source| PinError::File {
+            path: directory.to_owned(),
+            source,
+        })
+}
+
+/// Mounts a BPF file system at `/sys/fs/bpf` if the pins are to lie there and there is none.
+fn mount_if_missing(root: &Path) -> Result<(), PinError> {
+    const USUAL: &str = "/sys/fs/bpf";
+    if is_bpf(root) {
+        return Ok(());
+    }
+    let refused = |source| PinError::NoFileSystem {
+        directory: root.to_owned(),
+        source,
+    };
+    if !root.starts_with(USUAL) {
+        return Err(refused(io::Error::other("it is not below /sys/fs/bpf")));
+    }
+    mount(
+        Some("bpf"),
+        USUAL,
+        Some("bpf"),
+        MsFlags::empty(),
+        Some("mode=0700"),
+    )
+    .map_err(|errno| refused(errno.into()))
+}
+
+/// Whether the nearest directory that exists is on a BPF file system.
+fn is_bpf(path: &Path) -> bool {
+    path.ancestors()
+        .find_map(|ancestor| statfs(ancestor).ok())
+        .is_some_and(|status| status.filesystem_type() == BPF_FS_MAGIC)
+}

@@ -1,0 +1,240 @@
+//! The tunnel's far end on a backend: an XDP program that removes outer headers.
+//!
+//! It opens tunnels only from the given load balancers and only towards addresses that this
+//! machine has. It needs no daemon: program, lists and attachment stay until they are detached.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf, EbpfError, EbpfLoader,
+    maps::{HashMap, MapData, MapError, PerCpuArray, lpm_trie::{Key, LpmTrie}},
+    programs::{ProgramError, Xdp},
+};
+use ipnet::IpNet;
+use lb_common::{
+    Address, DecapVerdict,
+    decap::{LocalAddress, MAX_ADDRESSES, MAX_SOURCES, SourcePrefix},
+};
+
+use crate::{
+    config::XdpMode,
+    datapath::{
+        attach::{self, AttachError},
+        pins::{PinError, Pins},
+    },
+    objects,
+};
+
+const PROGRAM: &str = "decap";
+const SOURCES: &str = "DECAP_SOURCES";
+const ADDRESSES: &str = "DECAP_ADDRESSES";
+const VERDICTS: &str = "DECAP_VERDICTS";
+
+/// Why a far end cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DecapError {
+    /// Files on the BPF file system.
+    #[error(transparent)]
+    Pins(#[from] PinError),
+    /// The kernel refused the object.
+    #[error("the kernel refused the XDP program: {0}")]
+    Refused(#[from] EbpfError),
+    /// The kernel's verifier refused the program.
+    #[error("the kernel refused the XDP program: {0}")]
+    Unverified(#[from] ProgramError),
+    /// An interface.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// A list cannot be written or read.
+    #[error("map {name}: {source}")]
+    Map {
+        /// Which.
+        name: &'static str,
+        /// What is wrong.
+        source: MapError,
+    },
+    /// More than the lists hold.
+    #[error("{count} {what}, but at most {most} fit")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many fit.
+        most: usize,
+    },
+    /// Nothing is attached there.
+    #[error("no tunnels are opened on `{0}`: see `lbctl decap show`")]
+    NotAttached(String),
+}
+
+/// An address as aya moves it.
+#[repr(transparent)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct PodAddress(LocalAddress);
+
+// SAFETY: 16 bytes without padding.
+unsafe impl aya::Pod for PodAddress {}
+
+/// A prefix as aya moves it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct PodPrefix(SourcePrefix);
+
+// SAFETY: 20 bytes without padding.
+unsafe impl aya::Pod for PodPrefix {}
+
+/// The far end on one interface.
+pub struct Decap {
+    addresses: HashMap<MapData, PodAddress, u32>,
+}
+
+impl Decap {
+    /// Opens tunnels on an interface. If it did so before, the lists are replaced without a gap.
+    pub fn attach(
+        pin_dir: &Path,
+        interface: &str,
+        mode: XdpMode,
+        sources: &[IpNet],
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<Self, DecapError> {
+        limit("prefixes", sources.len(), MAX_SOURCES)?;
+        let pins = Pins::new(pin_dir);
+        pins.prepare()?;
+        let directory = directory(pin_dir, interface);
+        crate::datapath::pins::create(&directory)?;
+        let mut ebpf = load(&directory)?;
+        let mut decap = Self { addresses: take(&mut ebpf, ADDRESSES)? };
+        // Addresses first: a tunnel that is opened too early would be dropped as not local.
+        decap.set_addresses(addresses)?;
+        set_sources(&mut ebpf, sources)?;
+        let program: &mut Xdp = ebpf
+            .program_mut(PROGRAM)
+            .and_then(|found| found.try_into().ok())
+            .ok_or(AttachError::NoProgram(PROGRAM))?;
+        program.load()?;
+        attach::attach(&mut ebpf, PROGRAM, interface, mode, &directory.join("link"))?;
+        Ok(decap)
+    }
+
+    /// Replaces the addresses at which tunnelled packets may be aimed. Loopback is never one.
+    pub fn set_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), DecapError> {
+        limit("addresses", addresses.len(), MAX_ADDRESSES)?;
+        let failed = |source| DecapError::Map { name: ADDRESSES, source };
+        let wanted: Vec<PodAddress> = addresses
+            .iter()
+            .filter(|address| !address.is_loopback())
+            .map(|address| PodAddress(LocalAddress::of(&Address::from(*address))))
+            .collect();
+        let present: Vec<PodAddress> = self.addresses.keys().filter_map(Result::ok).collect();
+        for address in present.iter().filter(|address| !wanted.contains(address)) {
+            self.addresses.remove(address).map_err(failed)?;
+        }
+        for address in wanted {
+            self.addresses.insert(address, 1, 0).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a far end has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Its interface.
+    pub interface: String,
+    /// Packets by verdict.
+    pub verdicts: Vec<(DecapVerdict, u64)>,
+}
+
+/// All far ends of this machine.
+pub fn list(pin_dir: &Path) -> Result<Vec<Opened>, DecapError> {
+    let root = root(pin_dir);
+    let Ok(entries) = fs::read_dir(&root) else { return Ok(Vec::new()) };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.map(|name| read(&root.join(&name), name.replace("%2e", "."))).collect()
+}
+
+/// Closes tunnels on an interface.
+pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
+    let directory = directory(pin_dir, interface);
+    if !directory.exists() {
+        return Err(DecapError::NotAttached(interface.to_owned()));
+    }
+    Pins::remove(&directory.join("link"))?;
+    Pins::remove(&directory)?;
+    // Other far ends, or a balancer, are there if these fail.
+    for directory in root(pin_dir).ancestors().take(2) {
+        let _ = fs::remove_dir(directory);
+    }
+    Ok(())
+}
+
+fn root(pin_dir: &Path) -> PathBuf {
+    pin_dir.join("decap-v1")
+}
+
+fn directory(pin_dir: &Path, interface: &str) -> PathBuf {
+    root(pin_dir).join(interface.replace('.', "%2e"))
+}
+
+fn load(directory: &Path) -> Result<Ebpf, DecapError> {
+    let mut loader = EbpfLoader::new();
+    for name in [SOURCES, ADDRESSES, VERDICTS] {
+        loader.map_pin_path(name, directory.join(name));
+    }
+    Ok(loader.load(objects::DECAP)?)
+}
+
+fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {
+    let mut trie: LpmTrie<MapData, PodPrefix, u32> = take(ebpf, SOURCES)?;
+    let failed = |source| DecapError::Map { name: SOURCES, source };
+    let key = |net: &IpNet| {
+        let bits = SourcePrefix::VERSION_BITS + u32::from(net.prefix_len());
+        Key::new(bits, PodPrefix(SourcePrefix::of(&Address::from(net.network()))))
+    };
+    let present: Vec<Key<PodPrefix>> = trie.keys().filter_map(Result::ok).collect();
+    for net in sources {
+        trie.insert(&key(net), 1, 0).map_err(failed)?;
+    }
+    for old in present {
+        let (bits, prefix) = (old.prefix_len(), old.data().0);
+        let is_wanted = sources.iter().map(key).any(|new| {
+            new.prefix_len() == bits && new.data().0 == prefix
+        });
+        if !is_wanted {
+            trie.remove(&old).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, DecapError> {
+    let failed = |source| DecapError::Map { name, source };
+    let missing = || failed(MapError::InvalidName { name: name.to_owned() });
+    T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(failed)
+}
+
+fn read(directory: &Path, interface: String) -> Result<Opened, DecapError> {
+    let failed = |source| DecapError::Map { name: VERDICTS, source };
+    let data = MapData::from_pin(directory.join(VERDICTS)).map_err(failed)?;
+    let counters: PerCpuArray<MapData, u64> =
+        PerCpuArray::try_from(aya::maps::Map::PerCpuArray(data)).map_err(failed)?;
+    let count = |verdict: &DecapVerdict| {
+        let values = counters.get(&(*verdict as u32), 0).map_err(failed)?;
+        Ok((*verdict, values.iter().sum()))
+    };
+    let verdicts = DecapVerdict::ALL.iter().map(count).collect::<Result<_, DecapError>>()?;
+    Ok(Opened { interface, verdicts })
+}
+
+fn limit(what: &'static str, count: usize, most: usize) -> Result<(), DecapError> {
+    if count > most { Err(DecapError::TooMany { what, count, most }) } else { Ok(()) }
+}

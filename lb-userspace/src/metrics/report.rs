@@ -1,0 +1,123 @@
+//! The state of the daemon as plain data, gathered for one scrape.
+
+use std::time::SystemTime;
+
+use lb_common::{Counters, Verdict};
+
+use super::{CheckMetrics, Process};
+
+/// Everything that metrics tell.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    /// Version of the daemon.
+    pub version: &'static str,
+    /// What the daemon takes from its machine.
+    pub process: Process,
+    /// Services, each name once.
+    pub services: Vec<ServiceReport>,
+    /// Backends, once for each service that they are in.
+    pub backends: Vec<BackendReport>,
+    /// Packets by what became of them.
+    pub verdicts: Vec<(Verdict, u64)>,
+    /// Interfaces that the program belongs to.
+    pub interfaces: Vec<InterfaceReport>,
+    /// Registries, at most one a service.
+    pub sources: Vec<SourceReport>,
+    /// The kernel's tables.
+    pub tables: TableReport,
+    /// The configuration.
+    pub config: ConfigReport,
+}
+
+/// A service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceReport {
+    /// Its name.
+    pub name: String,
+    /// `tcp` or `udp`.
+    pub protocol: &'static str,
+    /// `ipv4` or `ipv6`.
+    pub family: &'static str,
+    /// What was sent on.
+    pub counters: Counters,
+    /// Backends it has, whatever their state.
+    pub backends: u64,
+    /// Whether any of them takes new flows.
+    pub up: bool,
+}
+
+/// What a backend's state can be.
+pub const BACKEND_STATES: [&str; 5] = ["up", "down", "drain", "maint", "starting"];
+
+/// A backend of a service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BackendReport {
+    /// Name of its service.
+    pub service: String,
+    /// Its address.
+    pub address: String,
+    /// One of [`BACKEND_STATES`].
+    pub state: &'static str,
+    /// What was sent to it.
+    pub counters: Counters,
+    /// Weight that it was given.
+    pub weight_config: u32,
+    /// Weight that counts at present: 0 while it takes no new flows.
+    pub weight_effective: u32,
+    /// How its checks went; `None` where it is not checked.
+    pub checks: Option<CheckMetrics>,
+    /// Changes of its state.
+    pub state_changes: u64,
+    /// When the last of them was, in seconds since 1970; `None` before the first.
+    pub last_change: Option<u64>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceReport {
+    /// Its name.
+    pub name: String,
+    /// `native` or `generic`, or what was asked for while nothing is attached.
+    pub mode: &'static str,
+    /// Whether the program is attached to it.
+    pub attached: bool,
+}
+
+/// A service's registry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceReport {
+    /// Name of the service.
+    pub service: String,
+    /// Whether it answers, and what it says is good.
+    pub up: bool,
+    /// For how long the list in force has not been known to be true; 0 while the registry is up.
+    pub age_seconds: f64,
+    /// Answers that were taken over.
+    pub updates_ok: u64,
+    /// Outages, and answers that were refused.
+    pub updates_failed: u64,
+}
+
+/// The kernel's tables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableReport {
+    /// Slots that belong to a service.
+    pub slots_used: u64,
+    /// Slots that there are.
+    pub slots_capacity: u64,
+    /// Tables that were computed anew.
+    pub rebuilds: u64,
+    /// Slots that went to another backend by that.
+    pub disrupted_slots: u64,
+    /// Memory of all maps.
+    pub map_bytes: u64,
+}
+
+/// The configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigReport {
+    /// Whether the last attempt to load it succeeded.
+    pub last_reload_success: bool,
+    /// When an attempt last succeeded.
+    pub last_success: SystemTime,
+}

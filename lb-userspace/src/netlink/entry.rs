@@ -1,0 +1,216 @@
+//! An entry of the kernel's neighbour table.
+
+use std::net::IpAddr;
+
+use netlink_packet_route::{
+    AddressFamily,
+    neighbour::{
+        NeighbourAddress, NeighbourAttribute, NeighbourExtFlags, NeighbourFlags, NeighbourMessage,
+        NeighbourState,
+    },
+};
+
+/// What the kernel knows about a neighbour's hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It knows it, or is just making sure of it.
+    Known([u8; 6]),
+    /// It knows one that it has not heard of for a while.
+    Stale([u8; 6]),
+    /// It is asking for it.
+    Asking,
+    /// It has asked in vain.
+    Failed,
+    /// It was never told to ask, or has forgotten.
+    Absent,
+}
+
+/// How far this side goes to have the kernel ask a neighbour for its hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// Only if it is not known.
+    Missing,
+    /// Also if it is stale: nobody else makes sure of it, because packets that an XDP program
+    /// sends do not use the kernel's entry.
+    Stale,
+}
+
+impl Entry {
+    /// Reads an entry from an answer or an event.
+    pub(super) fn read(message: &NeighbourMessage) -> Self {
+        let hardware = message.attributes.iter().find_map(|attribute| {
+            let NeighbourAttribute::LinkLayerAddress(bytes) = attribute else {
+                return None;
+            };
+            <[u8; 6]>::try_from(bytes.as_slice()).ok()
+        });
+        match (message.header.state, hardware) {
+            (
+                NeighbourState::Reachable
+                | NeighbourState::Delay
+                | NeighbourState::Probe
+                | NeighbourState::Permanent
+                | NeighbourState::Noarp,
+                Some(hardware),
+            ) => Self::Known(hardware),
+            (NeighbourState::Stale, Some(hardware)) if is_kept_by_others(message) => {
+                Self::Known(hardware)
+            }
+            (NeighbourState::Stale, Some(hardware)) => Self::Stale(hardware),
+            (NeighbourState::Incomplete, _) => Self::Asking,
+            (NeighbourState::Failed, _) if is_kept_by_others(message) => Self::Asking,
+            (NeighbourState::Failed, _) => Self::Failed,
+            _ => Self::Absent,
+        }
+    }
+
+    /// Whether the kernel has to be told to ask.
+    pub(super) const fn wants_asking(self, care: Care) -> bool {
+        match self {
+            Self::Known(_) | Self::Asking => false,
+            Self::Stale(_) => matches!(care, Care::Stale),
+            Self::Failed | Self::Absent => true,
+        }
+    }
+}
+
+/// Whether somebody else looks after the entry: an EVPN daemon, or the kernel for Cilium.
+///
+/// Telling the kernel to ask would take such an entry away from them, because a request with
+/// `NTF_USE` also says which of these flags the entry has from now on. In the same way it makes a
+/// permanent entry an ordinary one, so those are never asked for either. See `__neigh_update` in
+/// the kernel's `net/core/neighbour.c`, since 5.16.
+fn is_kept_by_others(message: &NeighbourMessage) -> bool {
+    message.header.flags.contains(NeighbourFlags::ExtLearned)
+        || message.attributes.iter().any(|attribute| {
+            matches!(attribute, NeighbourAttribute::ExtFlags(flags)
+                if flags.contains(NeighbourExtFlags::Managed))
+        })
+}
+
+/// The question for the entry of one neighbour.
+pub(super) fn question(interface: u32, neighbour: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family = match neighbour {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    };
+    message.header.ifindex = interface;
+    message
+        .attributes
+        .push(NeighbourAttribute::Destination(neighbour.into()));
+    message
+}
+
+/// Whose entry a message is about. `None` for tables of other kinds, such as a bridge's.
+pub(super) fn subject(message: &NeighbourMessage) -> Option<IpAddr> {
+    message
+        .attributes
+        .iter()
+        .find_map(|attribute| match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
+                Some((*address).into())
+            }
+            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+                Some((*address).into())
+            }
+            _ => None,
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+    fn message(state: NeighbourState, hardware: &[u8]) -> NeighbourMessage {
+        let mut message = question(7, [10, 0, 0, 2].into());
+        message.header.state = state;
+        if !hardware.is_empty() {
+            message
+                .attributes
+                .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
+        }
+        message
+    }
+
+    #[test]
+    fn reads_every_state() {
+        for (state, expected) in [
+            (NeighbourState::Reachable, Entry::Known(HARDWARE)),
+            (NeighbourState::Delay, Entry::Known(HARDWARE)),
+            (NeighbourState::Probe, Entry::Known(HARDWARE)),
+            (NeighbourState::Permanent, Entry::Known(HARDWARE)),
+            (NeighbourState::Noarp, Entry::Known(HARDWARE)),
+            (NeighbourState::Stale, Entry::Stale(HARDWARE)),
+            (NeighbourState::Incomplete, Entry::Asking),
+            (NeighbourState::Failed, Entry::Failed),
+            (NeighbourState::None, Entry::Absent),
+        ] {
+            assert_eq!(
+                Entry::read(&message(state, &HARDWARE)),
+                expected,
+                "{state:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hardware_address_has_six_bytes() {
+        for hardware in [&[][..], &[1, 2, 3, 4], &[0; 20]] {
+            let entry = Entry::read(&message(NeighbourState::Reachable, hardware));
+            assert_eq!(entry, Entry::Absent, "{hardware:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_entries_of_others_to_them() {
+        let learned = |state| {
+            let mut message = message(state, &HARDWARE);
+            message.header.flags = NeighbourFlags::ExtLearned;
+            message
+        };
+        let managed = |state| {
+            let mut message = message(state, &HARDWARE);
+            let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
+            message.attributes.push(flags);
+            message
+        };
+        for message in [
+            learned(NeighbourState::Stale),
+            managed(NeighbourState::Stale),
+        ] {
+            assert_eq!(Entry::read(&message), Entry::Known(HARDWARE));
+        }
+        for message in [
+            learned(NeighbourState::Failed),
+            managed(NeighbourState::Failed),
+        ] {
+            assert_eq!(Entry::read(&message), Entry::Asking);
+        }
+    }
+
+    #[test]
+    fn leaves_known_neighbours_alone() {
+        for (entry, if_missing, if_stale) in [
+            (Entry::Known(HARDWARE), false, false),
+            (Entry::Stale(HARDWARE), false, true),
+            (Entry::Asking, false, false),
+            (Entry::Failed, true, true),
+            (Entry::Absent, true, true),
+        ] {
+            assert_eq!(entry.wants_asking(Care::Missing), if_missing, "{entry:?}");
+            assert_eq!(entry.wants_asking(Care::Stale), if_stale, "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn knows_whom_a_message_is_about() {
+        for address in ["10.0.0.2", "fd00::2"] {
+            let address: IpAddr = address.parse().expect("an address");
+            assert_eq!(subject(&question(7, address)), Some(address));
+        }
+        assert_eq!(subject(&NeighbourMessage::default()), None);
+    }
+}

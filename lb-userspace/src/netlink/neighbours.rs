@@ -1,0 +1,103 @@
+//! The ways to backends, kept true.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::IpAddr,
+    time::Duration,
+};
+
+use tokio::{
+    sync::mpsc,
+    time::{Instant, timeout_at},
+};
+
+use super::{
+    task::Task,
+    watcher::Watcher,
+    way::{Fault, Way, WayEvent},
+};
+
+/// Keeps the ways to a set of addresses true, in a task that ends with this.
+///
+/// * Neighbours whose hardware address is not known are asked for at once and then every second;
+///   those that the kernel has not heard of for a while, every ten seconds.
+/// * A neighbour that does not answer is reported ([`Fault::Unresolved`]) only when the kernel has
+///   marked it failed, after three seconds with the kernel's defaults, or after five in any case.
+///   Until then its former way stands.
+/// * The kernel gives up a neighbour that it knew without asking everybody. That is done first: one
+///   that moved to another hardware address is reported with it, and never as lost.
+/// * A route that is gone, or an interface that is down, is reported at once.
+#[derive(Debug)]
+pub struct Neighbours {
+    orders: mpsc::UnboundedSender<BTreeSet<IpAddr>>,
+    _task: Task,
+}
+
+impl Neighbours {
+    /// Watches nothing yet. Must be called in a runtime.
+    ///
+    /// The task waits when nobody takes `events`, and ends when nobody can.
+    pub fn start(events: mpsc::Sender<WayEvent>) -> io::Result<Self> {
+        let watcher = Watcher::open()?;
+        let (orders, received) = mpsc::unbounded_channel();
+        Ok(Self {
+            orders,
+            _task: Task::spawn(run(watcher, received, events)),
+        })
+    }
+
+    /// Watches these addresses from now on, and no others.
+    ///
+    /// Each new one leads to an event once its way is known or has failed; then each change does.
+    /// An event of an address that is not watched any more may still be in the channel.
+    pub fn watch(&self, addresses: BTreeSet<IpAddr>) {
+        // The task ends only when nobody takes events any more. Then nothing is to be said.
+        let _ = self.orders.send(addresses);
+    }
+}
+
+async fn run(
+    mut watcher: Watcher,
+    mut orders: mpsc::UnboundedReceiver<BTreeSet<IpAddr>>,
+    events: mpsc::Sender<WayEvent>,
+) {
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(addresses) => watcher.watch(addresses),
+                None => return,
+            },
+            event = watcher.next() => {
+                tracing::debug!(address = %event.address, way = ?event.way, "way");
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            () = events.closed() => return,
+        }
+    }
+}
+
+/// The ways to these addresses as they are now; neighbours have until `patience` ends to answer.
+///
+/// Returns as soon as all ways are known or have failed. Must be called in a runtime.
+pub async fn resolve_once(
+    addresses: &BTreeSet<IpAddr>,
+    patience: Duration,
+) -> BTreeMap<IpAddr, Result<Way, Fault>> {
+    let deadline = Instant::now() + patience;
+    let mut watcher = match Watcher::open() {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            let fault = Fault::Unreadable(error.to_string());
+            return addresses
+                .iter()
+                .map(|address| (*address, Err(fault.clone())))
+                .collect();
+        }
+    };
+    watcher.watch(addresses.clone());
+    while !watcher.knows_all() && timeout_at(deadline, watcher.next()).await.is_ok() {}
+    watcher.verdicts()
+}

@@ -1,0 +1,204 @@
+//! Keeps the ways to a set of addresses true.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map},
+    io,
+    net::IpAddr,
+    time::Duration,
+};
+
+use rtnetlink::MulticastGroup;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sleep_until};
+
+use super::{
+    change::Change,
+    entry::Care,
+    events::{BURST, Event, Events},
+    finding::Finding,
+    reader::Reader,
+    route::Hop,
+    watched::Watched,
+    way::{Fault, Way, WayEvent},
+};
+
+/// Keeps the ways to a set of addresses true.
+///
+/// Works in rounds. What events touch, what was just added and what is not settled is collected;
+/// a round looks at all of it and reports what is new.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    reader: Reader,
+    events: Events,
+    watched: BTreeMap<IpAddr, Watched>,
+    /// Still to do in this round.
+    round: BTreeSet<IpAddr>,
+    /// For the next round.
+    due: BTreeSet<IpAddr>,
+    /// When that begins; `None` if nothing is due.
+    due_at: Option<Instant>,
+    retry: Interval,
+    keep_alive: Interval,
+}
+
+const GROUPS: [MulticastGroup; 8] = [
+    MulticastGroup::Link,
+    MulticastGroup::Neigh,
+    MulticastGroup::Ipv4Ifaddr,
+    MulticastGroup::Ipv6Ifaddr,
+    MulticastGroup::Ipv4Route,
+    MulticastGroup::Ipv6Route,
+    MulticastGroup::Ipv4Rule,
+    MulticastGroup::Ipv6Rule,
+];
+
+/// Time between looks at an address that has no way.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Time between looks at everything, in which stale neighbours are asked too.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+impl Watcher {
+    /// Watches nothing yet. Must be called in a runtime.
+    pub(super) fn open() -> io::Result<Self> {
+        Ok(Self {
+            // First the events, so that no change falls between.
+            events: Events::open(&GROUPS)?,
+            reader: Reader::open()?,
+            watched: BTreeMap::new(),
+            round: BTreeSet::new(),
+            due: BTreeSet::new(),
+            due_at: None,
+            retry: every(RETRY),
+            keep_alive: every(KEEP_ALIVE),
+        })
+    }
+
+    /// Watches these addresses from now on, and no others.
+    pub(super) fn watch(&mut self, addresses: BTreeSet<IpAddr>) {
+        self.watched
+            .retain(|address, _| addresses.contains(address));
+        self.round.retain(|address| addresses.contains(address));
+        self.due.retain(|address| addresses.contains(address));
+        for address in addresses {
+            if let btree_map::Entry::Vacant(place) = self.watched.entry(address) {
+                place.insert(Watched::default());
+                self.due.insert(address);
+            }
+        }
+        if !self.due.is_empty() {
+            self.due_at = Some(Instant::now());
+        }
+    }
+
+    /// The next change. Cancel safe.
+    pub(super) async fn next(&mut self) -> WayEvent {
+        loop {
+            match self.try_next().await {
+                Ok(event) => return event,
+                Err(error) => {
+                    tracing::warn!(%error, "the connection to the kernel's tables is lost");
+                    sleep(RETRY).await;
+                    self.reopen();
+                }
+            }
+        }
+    }
+
+    /// Whether something was reported of every address.
+    pub(super) fn knows_all(&self) -> bool {
+        self.watched
+            .values()
+            .all(|watched| watched.reported().is_some())
+    }
+
+    /// What is known of every address now.
+    pub(super) fn verdicts(&self) -> BTreeMap<IpAddr, Result<Way, Fault>> {
+        self.watched
+            .iter()
+            .map(|(address, watched)| (*address, watched.verdict()))
+            .collect()
+    }
+
+    fn reopen(&mut self) {
+        let reopened = Events::open(&GROUPS).and_then(|events| Ok((events, Reader::open()?)));
+        // If there is none, the next use of the old one fails, and leads here again.
+        if let Ok((events, reader)) = reopened {
+            (self.events, self.reader) = (events, reader);
+            self.round = self.watched.keys().copied().collect();
+        }
+    }
+
+    async fn try_next(&mut self) -> io::Result<WayEvent> {
+        loop {
+            while let Some(address) = self.round.first().copied() {
+                let (hop, finding) = self.reader.look(address).await?;
+                self.round.remove(&address);
+                if let Some(way) = self.learn(address, hop, finding) {
+                    return Ok(WayEvent { address, way });
+                }
+            }
+            self.collect().await?;
+        }
+    }
+
+    fn learn(
+        &mut self,
+        address: IpAddr,
+        hop: Option<Hop>,
+        finding: Finding,
+    ) -> Option<Result<Way, Fault>> {
+        let watched = self.watched.get_mut(&address)?;
+        watched.hop = hop;
+        watched.learn(finding, Instant::now())
+    }
+
+    /// Waits for one cause to look again. Cancel safe.
+    async fn collect(&mut self) -> io::Result<()> {
+        let due_at = self.due_at.unwrap_or_else(Instant::now);
+        tokio::select! {
+            event = self.events.next() => match event? {
+                Event::Lost => self.touch(&Change::Everything),
+                Event::Message(message) => {
+                    if let Some(change) = Change::of(&message) {
+                        self.touch(&change);
+                    }
+                }
+            },
+            () = sleep_until(due_at), if self.due_at.is_some() => self.begin_round(Care::Missing),
+            _ = self.retry.tick() => {
+                let unsettled = self.watched.iter().filter(|(_, watched)| !watched.is_settled());
+                self.due.extend(unsettled.map(|(address, _)| *address));
+                self.begin_round(Care::Missing);
+            }
+            _ = self.keep_alive.tick() => {
+                self.due.extend(self.watched.keys());
+                self.begin_round(Care::Stale);
+            }
+        }
+        Ok(())
+    }
+
+    fn touch(&mut self, change: &Change) {
+        let touched = self
+            .watched
+            .iter()
+            .filter(|(address, watched)| change.touches(**address, watched.hop.as_ref()))
+            .map(|(address, _)| *address);
+        self.due.extend(touched);
+        if !self.due.is_empty() && self.due_at.is_none() {
+            self.due_at = Some(Instant::now() + BURST);
+        }
+    }
+
+    fn begin_round(&mut self, care: Care) {
+        self.round = std::mem::take(&mut self.due);
+        self.due_at = None;
+        self.reader.begin_round(care);
+    }
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}

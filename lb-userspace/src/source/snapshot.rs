@@ -1,0 +1,187 @@
+//! What a registry says, checked: all of it or nothing.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
+
+use super::SourceError;
+use crate::model::{Backend, BadBackend, DEFAULT_WEIGHT, Weight, check_address};
+
+/// Entries that one answer may have at most: ids of backends are 16 bits wide and 0 is nobody.
+pub const MAX_ENTRIES: usize = 65_535;
+
+/// All backends that a registry names at one moment; none is an answer too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Each address once, in ascending order.
+    pub backends: Vec<Backend>,
+}
+
+/// Why an entry is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryProblem {
+    /// The text is no address.
+    #[error("this is not an IPv4 or IPv6 address")]
+    NotAnAddress,
+    /// The address cannot be a backend's.
+    #[error(transparent)]
+    Address(#[from] BadBackend),
+    /// The weight is outside its range.
+    #[error("the weight {0} is not a number from 0 to 65535")]
+    Weight(i64),
+    /// What is said about the backend cannot be read.
+    #[error("its value is not understood: {0}")]
+    Value(String),
+}
+
+/// An answer while it is read.
+///
+/// One bad entry refuses the whole answer: who writes nonsense in one place may have lost entries
+/// in another, and an answer that is too short takes traffic away from servers that work.
+#[derive(Debug)]
+pub(super) struct Draft {
+    vip: IpAddr,
+    entries: usize,
+    weights: BTreeMap<IpAddr, Weight>,
+}
+
+impl Draft {
+    pub(super) fn new(vip: IpAddr) -> Self {
+        Self {
+            vip,
+            entries: 0,
+            weights: BTreeMap::new(),
+        }
+    }
+
+    /// Adds an entry. Of several for one address the first counts, however they spell it.
+    pub(super) fn add(&mut self, address: &str, weight: Option<i64>) -> Result<(), SourceError> {
+        let refused = |problem| SourceError::entry(address.as_bytes(), problem);
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(SourceError::TooMany);
+        }
+        let parsed = address
+            .parse::<IpAddr>()
+            .map_err(|_| refused(EntryProblem::NotAnAddress))?;
+        // `::ffff:10.0.0.1` is another way to write `10.0.0.1`; no packet carries it.
+        let parsed = parsed.to_canonical();
+        check_address(parsed, self.vip).map_err(|problem| refused(problem.into()))?;
+        let weight = weight.map_or(Ok(DEFAULT_WEIGHT), |weight| {
+            Weight::try_from(weight).map_err(|_| refused(EntryProblem::Weight(weight)))
+        })?;
+        self.weights.entry(parsed).or_insert(weight);
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Snapshot {
+        let backend = |(address, weight)| Backend { address, weight };
+        Snapshot {
+            backends: self.weights.into_iter().map(backend).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const VIP: &str = "10.200.0.1";
+
+    fn draft() -> Draft {
+        Draft::new(VIP.parse().expect("address"))
+    }
+
+    #[test]
+    fn sorts_and_merges_and_the_first_wins() {
+        let mut draft = draft();
+        for (address, weight) in [
+            ("2001:db8::2", None),
+            ("10.0.1.12", Some(7)),
+            ("::ffff:10.0.1.12", Some(8)),
+            ("10.0.1.3", Some(0)),
+        ] {
+            draft.add(address, weight).expect("good entry");
+        }
+        let found: Vec<_> = draft
+            .finish()
+            .backends
+            .iter()
+            .map(|backend| (backend.address.to_string(), backend.weight))
+            .collect();
+        let expected = [
+            ("10.0.1.3", 0),
+            ("10.0.1.12", 7),
+            ("2001:db8::2", DEFAULT_WEIGHT),
+        ];
+        assert_eq!(
+            found,
+            expected.map(|(address, weight)| (address.to_owned(), weight))
+        );
+    }
+
+    #[test]
+    fn refuses_what_nobody_can_reach_and_names_it() {
+        for address in [
+            "0.0.0.0",
+            "127.0.0.9",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "239.1.1.1",
+            "ff02::1",
+            VIP,
+            "10.0.0.256",
+            "10.0.0.1:80",
+            "",
+            "fe80::1%eth0",
+        ] {
+            let error = draft().add(address, None).expect_err(address).to_string();
+            assert!(error.contains(&format!("`{address}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn refuses_weights_out_of_range() {
+        for weight in [-1, 65_536, i64::MIN, i64::MAX] {
+            let error = draft()
+                .add("10.0.0.1", Some(weight))
+                .expect_err("out of range");
+            assert!(error.to_string().contains(&weight.to_string()), "{error}");
+        }
+        draft()
+            .add("10.0.0.1", Some(65_535))
+            .expect("the largest weight");
+    }
+
+    #[test]
+    fn refuses_one_entry_too_many() {
+        let mut draft = draft();
+        for _ in 0..MAX_ENTRIES {
+            draft.add("10.0.0.1", None).expect("there is room");
+        }
+        assert_eq!(draft.add("10.0.0.1", None), Err(SourceError::TooMany));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_accepted_may_be_sent_to(
+            entries in prop::collection::vec((".{0,40}|[0-9a-f:.]{2,20}", any::<Option<i64>>()), 0..20),
+        ) {
+            let vip = VIP.parse().expect("address");
+            let mut draft = draft();
+            for (address, weight) in &entries {
+                if let Err(error) = draft.add(address, *weight) {
+                    prop_assert!(!error.to_string().contains(char::is_control), "{}", error);
+                }
+            }
+            let backends = draft.finish().backends;
+            prop_assert!(backends.is_sorted_by(|a, b| a.address < b.address));
+            for backend in backends {
+                prop_assert_eq!(check_address(backend.address, vip), Ok(()));
+            }
+        }
+    }
+}

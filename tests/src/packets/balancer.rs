@@ -1,0 +1,287 @@
+//! The balancer twice: its program in the kernel and its source on the host, over the same tables.
+
+use std::marker::PhantomData;
+
+use anyhow::{Context as _, bail, ensure};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, PerCpuArray, PerCpuValues},
+};
+use lb_common::{
+    Backend, FlowSet, HashKey, Service, ServiceKey, Settings, Slot, SlotLine, Table, Verdict,
+    flow::Remembered, host::HostFrame, service,
+};
+use lb_userspace::{
+    config::Limits,
+    datapath::{
+        Mapped,
+        counters::TrafficCounters,
+        program::{self, Loaded},
+        tables::{Arrays, Lengths, Tables},
+    },
+    objects,
+};
+
+use super::{
+    beside::{Beside, Changing},
+    outcome::{Outcome, Pair},
+    program::{Program, stay_on_this_cpu},
+    shape::{Segment, Shape},
+};
+
+/// Room for some dozens of services, and a flow cache so small that flows push each other out.
+pub const LIMITS: Limits = Limits {
+    services: 64,
+    backends: 128,
+    slots: 1 << 18,
+    flows: 64,
+};
+
+/// Both balancers. Frames go through the kernel's and then through the host's.
+pub struct Balancer {
+    kernel: Program<Verdict>,
+    tables: Tables,
+    settings: Mapped<Settings>,
+    counters: TrafficCounters,
+    budget: PerCpuArray<MapData, [u32; 2]>,
+    changing: Changing,
+    /// Test runs must stay on the processor of the thread that loaded the program.
+    _thread: PhantomData<*const ()>,
+}
+
+impl Balancer {
+    /// Loads the program with empty tables. The calling thread stays on its processor from now on.
+    pub fn load() -> anyhow::Result<Self> {
+        stay_on_this_cpu()?;
+        let Loaded {
+            mut ebpf,
+            arrays,
+            counters,
+            ..
+        } = program::load(objects::BALANCER, &LIMITS, None)?;
+        let map = ebpf.take_map("INSERT_BUDGET").context("no INSERT_BUDGET")?;
+        let settings = mapped(&ebpf, "SETTINGS", 1)?;
+        let mut balancer = Self {
+            kernel: Program::load(ebpf)?,
+            tables: adopt(arrays, HashKey::default())?,
+            settings,
+            counters,
+            budget: PerCpuArray::try_from(map)?,
+            changing: Changing::new(&Lengths::from(&LIMITS), LIMITS.services, 0),
+            _thread: PhantomData,
+        };
+        let now = balancer.ask_time()?;
+        balancer.changing.now.set(now);
+        balancer.reset(HashKey::derive(b"packets"))?;
+        Ok(balancer)
+    }
+
+    /// Empties every table, flow cache and counter.
+    pub fn reset(&mut self, key: HashKey) -> anyhow::Result<()> {
+        let now = self.changing.now.get();
+        self.changing = Changing::new(&Lengths::from(&LIMITS), LIMITS.services, now);
+        let zeros = vec![[0; 2]; aya::util::nr_cpus().map_err(|(_, error)| error)?];
+        self.budget.set(0, PerCpuValues::try_from(zeros)?, 0)?;
+        for id in 0..LIMITS.services {
+            self.counters.clear_service(id)?;
+        }
+        for index in 0..self.changing.backends.len() {
+            self.counters.clear_backend(index as u16)?;
+        }
+        let arrays = emptied(self.kernel.ebpf())?;
+        self.tables = adopt(arrays, key)?;
+        Ok(())
+    }
+
+    /// The tables, to fill.
+    pub const fn tables(&mut self) -> &mut Tables {
+        &mut self.tables
+    }
+
+    /// The arrays as packets see them.
+    #[must_use]
+    pub fn arrays(&self) -> &Arrays {
+        self.tables.arrays()
+    }
+
+    /// Allows so many new entries in the flow cache in a tick.
+    pub fn set_inserts_per_tick(&mut self, inserts_per_tick: u32) {
+        let settings = Settings {
+            inserts_per_tick,
+            ..self.settings[0]
+        };
+        self.settings.replace(0, settings);
+    }
+
+    /// The last known tick of the kernel's clock; see [`lb_common::flow::TICK`].
+    #[must_use]
+    pub const fn now(&self) -> u16 {
+        self.changing.now.get()
+    }
+
+    /// Puts a flow into both flow caches.
+    pub fn remember(&self, flow: u64, remembered: Remembered) {
+        let set = FlowSet::of(flow, self.settings[0].flow_mask) as usize;
+        self.arrays().flows[set].put(flow, remembered);
+        self.changing.flows[set].put(flow, remembered);
+    }
+
+    /// The flows that the kernel remembers.
+    #[must_use]
+    pub fn remembered(&self) -> Vec<Remembered> {
+        let sets = self.arrays().flows.iter();
+        sets.flat_map(FlowSet::iter).map(|(_, flow)| flow).collect()
+    }
+
+    /// Sends a frame through both.
+    pub fn run(&mut self, frame: &[u8]) -> anyhow::Result<Pair<Verdict>> {
+        let answer = self.kernel.run(frame, 0)?;
+        let host = self.run_on_host(frame);
+        let verdict = self.kernel.verdict(host.verdict)?;
+        let kernel = Outcome {
+            action: answer.action,
+            verdict,
+            bytes: answer.bytes,
+        };
+        Ok(Pair { kernel, host })
+    }
+
+    /// Sends a frame through both and expects them to agree.
+    #[track_caller]
+    pub fn agree(&mut self, frame: &[u8]) -> Outcome<Verdict> {
+        self.run(frame).expect("a test run").agreed(frame)
+    }
+
+    /// Sends a frame through the host's alone, which has to see frames after the kernel does.
+    #[must_use]
+    pub fn run_on_host(&self, frame: &[u8]) -> Outcome<Verdict> {
+        let kernel_tick = || self.kernel_tick();
+        let beside = Beside::new(self.arrays(), &self.changing, &kernel_tick);
+        self.changing.egress.set(None);
+        let mut frame = HostFrame::new(frame);
+        let verdict = lb_common::balance(&mut frame, &beside);
+        Outcome::of(verdict, frame.bytes().to_vec())
+    }
+
+    /// Sends a frame through the kernel's alone, behind `metadata` bytes that take of its headroom.
+    pub fn run_behind_metadata(
+        &mut self,
+        frame: &[u8],
+        metadata: u8,
+    ) -> anyhow::Result<Outcome<Verdict>> {
+        let answer = self.kernel.run(frame, metadata)?;
+        Ok(Outcome {
+            action: answer.action,
+            verdict: self.kernel.verdict(Verdict::NotIp)?,
+            bytes: answer.bytes,
+        })
+    }
+
+    /// Where the host's last packet was redirected to. A test run does not tell the kernel's.
+    #[must_use]
+    pub const fn egress(&self) -> Option<u32> {
+        self.changing.egress.get()
+    }
+
+    /// Packets by verdict since the program was loaded, in the order of [`Verdict::ALL`].
+    pub fn verdicts(&self) -> anyhow::Result<Vec<u64>> {
+        self.kernel.count()
+    }
+
+    /// The counters of services and backends and the flow caches of both, which must be the same
+    /// after any number of frames.
+    pub fn compare(&self) -> anyhow::Result<()> {
+        for (id, host) in self.changing.services.iter().enumerate() {
+            let kernel = self.counters.service(id as u32)?;
+            ensure!(
+                kernel == host.get(),
+                "service {id}: {kernel:?} and {host:?}"
+            );
+        }
+        for (index, host) in self.changing.backends.iter().enumerate() {
+            let kernel = self.counters.backend(index as u16)?;
+            ensure!(
+                kernel == host.get(),
+                "backend {index}: {kernel:?} and {host:?}"
+            );
+        }
+        for (set, host) in self.changing.flows.iter().enumerate() {
+            let kernel = &self.arrays().flows[set];
+            let (kernel, host): (Vec<_>, Vec<_>) = (kernel.iter().collect(), host.iter().collect());
+            ensure!(kernel == host, "flow set {set}: {kernel:?} and {host:?}");
+        }
+        Ok(())
+    }
+
+    /// The tick in which the kernel last asked for an insertion, as it wrote it down: one more, so
+    /// that zero is none.
+    fn kernel_tick(&self) -> Option<u16> {
+        let values = self.budget.get(&0, 0).expect("the map has one value");
+        let ticks = values.iter().map(|[tick, _spent]| *tick);
+        ticks.max()?.checked_sub(1).map(|tick| tick as u16)
+    }
+
+    /// Learns the time from a packet in the least of all disputed tables: with settings of zeros
+    /// every hash is zero and every insertion is refused, after the tick was written down.
+    fn ask_time(&mut self) -> anyhow::Result<u16> {
+        let mut arrays = emptied(self.kernel.ebpf())?;
+        let shape = Shape::tcp("192.0.2.1:1", "192.0.2.2:2", Segment::Syn);
+        let key = ServiceKey::new(shape.vip.ip().into(), shape.vip.port(), service::TCP);
+        arrays.services.replace(0, Service::unpublished(key, 0));
+        arrays.slots[0].set(
+            0,
+            Slot {
+                current: 1,
+                previous: 1,
+            },
+        );
+        arrays.services[0].publish(Table::new(0, 0));
+        self.kernel.run(&shape.frame(), 0)?;
+        let verdict = self.kernel.verdict(Verdict::NoBackend)?;
+        ensure!(
+            verdict == Verdict::NoBackend,
+            "asking the time: {verdict:?}"
+        );
+        self.kernel_tick().context("the kernel wrote no tick down")
+    }
+}
+
+fn adopt(arrays: Arrays, key: HashKey) -> anyhow::Result<Tables> {
+    Tables::adopt(arrays, key, &LIMITS).context("the tables are not empty")
+}
+
+/// The arrays, all of them zeroed.
+fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
+    let Lengths {
+        services,
+        slots,
+        backends,
+        flows,
+    } = Lengths::from(&LIMITS);
+    let mut arrays = Arrays {
+        settings: mapped(ebpf, "SETTINGS", 1)?,
+        services: mapped(ebpf, "SERVICES", services)?,
+        slots: mapped(ebpf, "SLOTS", slots)?,
+        backends: mapped(ebpf, "BACKENDS", backends)?,
+        flows: mapped(ebpf, "FLOWS", flows)?,
+    };
+    arrays.settings.replace(0, Settings::default());
+    (0..arrays.services.len()).for_each(|i| arrays.services.replace(i, Service::default()));
+    (0..arrays.slots.len()).for_each(|i| arrays.slots.replace(i, SlotLine::default()));
+    (0..arrays.backends.len()).for_each(|i| arrays.backends.replace(i, Backend::default()));
+    (0..arrays.flows.len()).for_each(|i| arrays.flows.replace(i, FlowSet::default()));
+    Ok(arrays)
+}
+
+fn mapped<T: lb_userspace::datapath::Value>(
+    ebpf: &Ebpf,
+    name: &str,
+    len: u32,
+) -> anyhow::Result<Mapped<T>> {
+    use std::os::fd::AsFd as _;
+
+    let Some(Map::Array(map)) = ebpf.map(name) else {
+        bail!("no map {name}")
+    };
+    Mapped::of_map(map.fd().as_fd(), len as usize).with_context(|| format!("mapping {name}"))
+}

@@ -1,0 +1,137 @@
+//! The balancer's tables beside one packet on the host.
+
+use std::cell::Cell;
+
+use lb_common::{
+    Backend, Counters, FlowSet, Service, Settings, SlotLine, Tables,
+    flow::{InsertBudget, Remembered},
+};
+use lb_userspace::datapath::tables::{Arrays, Lengths};
+
+use super::program::INGRESS;
+
+/// What packets on the host change: a copy of what packets in the kernel change.
+pub(super) struct Changing {
+    pub(super) flows: Vec<FlowSet>,
+    budget: InsertBudget,
+    pub(super) services: Vec<Cell<Counters>>,
+    pub(super) backends: Vec<Cell<Counters>>,
+    /// The last known tick of the kernel's clock.
+    pub(super) now: Cell<u16>,
+    /// Where the last packet was redirected to.
+    pub(super) egress: Cell<Option<u32>>,
+}
+
+impl Changing {
+    /// Nothing remembered, nothing counted.
+    pub(super) fn new(lengths: &Lengths, services: u32, now: u16) -> Self {
+        let counters = |len: u32| (0..len).map(|_| Cell::default()).collect();
+        Self {
+            flows: (0..lengths.flows).map(|_| FlowSet::default()).collect(),
+            budget: InsertBudget::default(),
+            services: counters(services),
+            backends: counters(lengths.backends),
+            now: Cell::new(now),
+            egress: Cell::new(None),
+        }
+    }
+}
+
+/// The arrays that the kernel reads too, with the host's own share of what changes.
+pub(super) struct Beside<'a> {
+    pub(super) arrays: &'a Arrays,
+    pub(super) changing: &'a Changing,
+    /// The tick in which the kernel last asked for an insertion.
+    pub(super) kernel_tick: &'a dyn Fn() -> Option<u16>,
+    set: Cell<usize>,
+}
+
+impl<'a> Beside<'a> {
+    pub(super) const fn new(
+        arrays: &'a Arrays,
+        changing: &'a Changing,
+        kernel_tick: &'a dyn Fn() -> Option<u16>,
+    ) -> Self {
+        Self {
+            arrays,
+            changing,
+            kernel_tick,
+            set: Cell::new(0),
+        }
+    }
+}
+
+impl Tables for Beside<'_> {
+    fn settings(&self) -> Option<&Settings> {
+        self.arrays.settings()
+    }
+
+    fn service(&self, place: u32) -> Option<&Service> {
+        self.arrays.service(place)
+    }
+
+    fn slot_line(&self, line: u32) -> Option<&SlotLine> {
+        self.arrays.slot_line(line)
+    }
+
+    fn backend(&self, id: u16) -> Option<&Backend> {
+        self.arrays.backend(id)
+    }
+
+    fn flow_set(&self, set: u32) -> Option<&FlowSet> {
+        self.set.set(set as usize);
+        self.changing.flows.get(set as usize)
+    }
+
+    fn insert_budget(&self) -> Option<&InsertBudget> {
+        Some(&self.changing.budget)
+    }
+
+    /// The time at which the kernel saw the packet.
+    ///
+    /// The packet has already been through the kernel. Whatever it did there with its flow, it
+    /// wrote the time down, in its flow's entry or in the budget; so the latest time there is the
+    /// packet's. A clock of the host's own would be wrong now and then, between two ticks.
+    fn now(&self) -> u16 {
+        let set = &self.arrays.flows[self.set.get()];
+        let seen = set.iter().map(|(_, Remembered { seen, .. })| seen);
+        let now = seen
+            .chain((self.kernel_tick)())
+            .fold(self.changing.now.get(), later);
+        self.changing.now.set(now);
+        now
+    }
+
+    fn ingress(&self) -> u32 {
+        INGRESS
+    }
+
+    fn redirect(&self, interface: u32) {
+        self.changing.egress.set(Some(interface));
+    }
+
+    fn count_service(&self, id: u32, packet: Counters) {
+        count(self.changing.services.get(id as usize), packet);
+    }
+
+    fn count_backend(&self, id: u16, packet: Counters) {
+        count(self.changing.backends.get(usize::from(id)), packet);
+    }
+}
+
+fn count(counters: Option<&Cell<Counters>>, packet: Counters) {
+    if let Some(cell) = counters {
+        let mut counters = cell.get();
+        counters.count(packet);
+        cell.set(counters);
+    }
+}
+
+/// The later of two ticks that wrap.
+const fn later(one: u16, other: u16) -> u16 {
+    if (other.wrapping_sub(one) as i16) > 0 {
+        other
+    } else {
+        one
+    }
+}

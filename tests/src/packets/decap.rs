@@ -1,0 +1,138 @@
+//! The tunnel's far end twice: its program in the kernel and its source on the host.
+
+use std::{marker::PhantomData, net::IpAddr};
+
+use anyhow::Context as _;
+use aya::{
+    Ebpf,
+    maps::{HashMap, LpmTrie, lpm_trie::Key},
+};
+use lb_common::{
+    Address, DecapVerdict,
+    decap::{self, Gate, LocalAddress, SourcePrefix},
+    host::HostFrame,
+};
+use lb_userspace::objects;
+
+use super::{
+    outcome::{Outcome, Pair},
+    program::{Program, stay_on_this_cpu},
+};
+
+/// Both far ends. Frames go through the kernel's and then through the host's.
+pub struct Decap {
+    kernel: Program<DecapVerdict>,
+    gate: Lists,
+    /// Test runs must stay on the processor of the thread that loaded the program.
+    _thread: PhantomData<*const ()>,
+}
+
+/// Load balancers as a prefix: the address and how many of its bits count.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefix(pub IpAddr, pub u32);
+
+impl Decap {
+    /// Loads the program of a machine with these addresses, which opens tunnels of these sources.
+    /// The calling thread stays on its processor from now on.
+    pub fn load(sources: &[Prefix], addresses: &[IpAddr]) -> anyhow::Result<Self> {
+        stay_on_this_cpu()?;
+        let mut ebpf = Ebpf::load(objects::DECAP)?;
+        let map = ebpf.map_mut("DECAP_SOURCES").context("no DECAP_SOURCES")?;
+        let mut trie = LpmTrie::<_, SourceBytes, u32>::try_from(map)?;
+        for Prefix(address, bits) in sources {
+            let prefix = SourceBytes(SourcePrefix::of(&(*address).into()));
+            trie.insert(&Key::new(SourcePrefix::VERSION_BITS + bits, prefix), 1, 0)?;
+        }
+        let map = ebpf
+            .map_mut("DECAP_ADDRESSES")
+            .context("no DECAP_ADDRESSES")?;
+        let mut set = HashMap::<_, AddressBytes, u32>::try_from(map)?;
+        for address in addresses {
+            set.insert(AddressBytes(LocalAddress::of(&(*address).into())), 1, 0)?;
+        }
+        Ok(Self {
+            kernel: Program::load(ebpf)?,
+            gate: Lists {
+                sources: sources.to_vec(),
+                addresses: addresses.to_vec(),
+            },
+            _thread: PhantomData,
+        })
+    }
+
+    /// Sends a frame through both.
+    pub fn run(&mut self, frame: &[u8]) -> anyhow::Result<Pair<DecapVerdict>> {
+        let answer = self.kernel.run(frame, 0)?;
+        let host = self.run_on_host(frame);
+        let kernel = Outcome {
+            action: answer.action,
+            verdict: self.kernel.verdict(host.verdict)?,
+            bytes: answer.bytes,
+        };
+        Ok(Pair { kernel, host })
+    }
+
+    /// Sends a frame through both and expects them to agree.
+    #[track_caller]
+    pub fn agree(&mut self, frame: &[u8]) -> Outcome<DecapVerdict> {
+        self.run(frame).expect("a test run").agreed(frame)
+    }
+
+    /// Sends a frame through the host's alone, which takes shorter ones than a test run does.
+    #[must_use]
+    pub fn run_on_host(&self, frame: &[u8]) -> Outcome<DecapVerdict> {
+        let mut frame = HostFrame::new(frame);
+        let verdict = decap::open(&mut frame, &self.gate);
+        Outcome::of(verdict, frame.bytes().to_vec())
+    }
+}
+
+/// The lists of the maps, searched without the maps' keys.
+struct Lists {
+    sources: Vec<Prefix>,
+    addresses: Vec<IpAddr>,
+}
+
+impl Gate for Lists {
+    fn permits(&self, source: &Address) -> bool {
+        let source = IpAddr::from(*source);
+        self.sources.iter().any(|prefix| prefix.holds(source))
+    }
+
+    fn has(&self, address: &Address) -> bool {
+        self.addresses.contains(&IpAddr::from(*address))
+    }
+}
+
+impl Prefix {
+    fn holds(self, address: IpAddr) -> bool {
+        let Self(prefix, bits) = self;
+        let (prefix, address, width) = match (prefix, address) {
+            (IpAddr::V4(prefix), IpAddr::V4(address)) => {
+                (prefix.to_bits().into(), address.to_bits().into(), u32::BITS)
+            }
+            (IpAddr::V6(prefix), IpAddr::V6(address)) => {
+                (prefix.to_bits(), address.to_bits(), u128::BITS)
+            }
+            _ => return false,
+        };
+        let differing: u128 = prefix ^ address;
+        differing.checked_shr(width - bits).unwrap_or(0) == 0
+    }
+}
+
+/// [`SourcePrefix`] as aya moves it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct SourceBytes(SourcePrefix);
+
+// SAFETY: numbers without padding.
+unsafe impl aya::Pod for SourceBytes {}
+
+/// [`LocalAddress`] as aya moves it.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct AddressBytes(LocalAddress);
+
+// SAFETY: numbers without padding.
+unsafe impl aya::Pod for AddressBytes {}
