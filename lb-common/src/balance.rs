@@ -142,7 +142,7 @@ fn send<F: Frame, T: Tables>(
     Ok(Verdict::Redirected)
 }
 
-/// A service that has a table, and the hash of its key.
+/// A service that has a table, and the hash of what the packet addresses.
 struct Found<'a> {
     service: &'a Service,
     table: Table,
@@ -157,7 +157,12 @@ fn find<'a, T: Tables>(tables: &'a T, settings: &Settings, key: &ServiceKey) -> 
     if settings.every_port_services == 0 {
         return None;
     }
-    find_exact(tables, settings, &key.every_port())
+    let found = find_exact(tables, settings, &key.every_port())?;
+    // The packet's own port stays in the hash: flows to two ports are two flows.
+    Some(Found {
+        hash: key.hash(&settings.hash_key),
+        ..found
+    })
 }
 
 #[inline(always)]
@@ -190,8 +195,9 @@ fn find_exact<'a, T: Tables>(
 ///
 /// A flow that begins now belongs to the current backend and is remembered. One that is not
 /// remembered began before the change and belongs to the previous one. Where the cache refuses to
-/// remember, a new flow goes to the previous backend too, since that is where its next packets
-/// will go. UDP has no beginning and follows the table.
+/// remember, a new flow goes where its next packets will go: to the backend that an earlier flow or
+/// its own first SYN left in the cache, else to the previous one. UDP has no beginning and follows
+/// the table.
 #[inline(always)]
 fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow: u64) -> u16 {
     if matches!(age, Age::Unknown) {
@@ -201,9 +207,9 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
         return slot.previous;
     };
     let now = tables.now();
+    let found = set.get(flow).filter(|found| is_alive(tables, *found));
     if matches!(age, Age::Continues)
-        && let Some(found) = set.get(flow)
-        && is_alive(tables, found)
+        && let Some(found) = found
     {
         if found.seen != now {
             set.put(flow, Remembered { seen: now, ..found });
@@ -217,7 +223,7 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
     };
     match remember(tables, settings, set, flow, backend, now) {
         Some(()) => backend,
-        None => slot.previous,
+        None => found.map_or(slot.previous, |found| found.backend),
     }
 }
 
@@ -252,3 +258,6 @@ fn remember<T: Tables>(
     );
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,3 +206,6 @@ fn finish<F: Frame, G: Gate>(
     *ethernet = Ethernet::new(link, inner.ether_type());
     Ok(DecapVerdict::Opened)
 }
+
+#[cfg(test)]
+mod tests;

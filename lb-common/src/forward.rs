@@ -149,3 +149,6 @@ fn over_ipv6<F: Frame>(frame: &mut F, packet: &Packet, flow: u64, backend: &Back
 const fn inner_protocol(packet: &Packet) -> u8 {
     if packet.ipv6 { IPV6_IN_IP } else { IP_IN_IP }
 }
+
+#[cfg(test)]
+mod tests;

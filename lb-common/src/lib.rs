@@ -25,6 +25,8 @@ pub mod settings;
 pub mod shared;
 pub mod slot;
 pub mod tables;
+#[cfg(test)]
+mod testing;
 pub mod verdict;
 
 pub use address::Address;

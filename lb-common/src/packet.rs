@@ -221,3 +221,6 @@ fn udp<F: Frame>(frame: &F, offset: usize) -> Result<Transport, Verdict> {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

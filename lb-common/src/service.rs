@@ -160,10 +160,10 @@ impl Table {
         (self.0 >> 32) as u8 & 31
     }
 
-    /// Number of slots.
+    /// Number of slots; 0 also where there is no service.
     #[must_use]
     pub const fn len(self) -> u32 {
-        if self.is_empty() { 0 } else { 1 << self.bits() }
+        if self.is_present() && !self.is_empty() { 1 << self.bits() } else { 0 }
     }
 
     /// The slot of a flow, as an index into all slots.

@@ -20,7 +20,10 @@ pub const LONGEST_LINE: u64 = 16 << 20;
 /// What is asked of the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields say what the words of the command line say")]
+#[expect(
+    missing_docs,
+    reason = "the fields say what the words of the command line say"
+)]
 pub enum Request {
     /// How it is.
     Status,

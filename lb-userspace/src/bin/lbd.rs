@@ -23,7 +23,7 @@ struct Arguments {
     #[arg(long)]
     check: bool,
     /// What to log: error, warn, info, debug, trace, or filters as of tracing.
-    #[arg(long, env = "LB_LOG", default_value = "info")]
+    #[arg(long, env = "LB_LOG", default_value = "info,netlink_proto=error")]
     log: String,
     /// How to log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
@@ -38,7 +38,11 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = if arguments.check { check(&arguments.config) } else { serve(&arguments) };
+    let result = if arguments.check {
+        check(&arguments.config)
+    } else {
+        serve(&arguments)
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -26,6 +26,7 @@ use crate::{
 impl Daemon {
     /// Makes tables, checks and watches as the control core wants them.
     pub(super) fn apply(&mut self) {
+        self.apply_at = None;
         self.neighbours.watch(self.control.addresses());
         match self.try_commit() {
             Ok(()) => self.commit_problem = None,

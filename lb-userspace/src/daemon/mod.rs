@@ -50,6 +50,8 @@ struct Daemon {
     config: ConfigFile,
     work: Work,
     started: Instant,
+    /// When changes of health that are being gathered come into force.
+    apply_at: Option<Instant>,
     /// Why packets may not go where they should; empty if nothing is wrong.
     commit_problem: Option<String>,
     problems: tokio::sync::watch::Sender<Vec<String>>,

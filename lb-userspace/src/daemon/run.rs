@@ -1,6 +1,9 @@
 //! The daemon's loop: one event at a time.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -65,6 +68,18 @@ impl Channels {
 
 /// Time between two looks at what nobody reports.
 const TICK: Duration = Duration::from_secs(1);
+/// Time in which changes of health are gathered into one change of tables. Failures are urgent;
+/// what comes up, at the start above all, comes up together.
+const GATHER_DOWN: Duration = Duration::from_millis(10);
+const GATHER_UP: Duration = Duration::from_millis(100);
+
+/// Waits until a time; for ever, if there is none.
+async fn due(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
 
 impl Daemon {
     /// Serves until it is told to stop.
@@ -95,6 +110,7 @@ impl Daemon {
                     }
                 }
                 Some(count) = events.reclaims.recv() => self.take_reclaim(count),
+                () = due(self.apply_at) => self.apply(),
                 _ = tick.tick() => self.look_around().await,
             }
         }
@@ -108,7 +124,13 @@ impl Daemon {
             .or_default()
             .record(&result.outcome);
         if self.control.judge(result, now()) {
-            self.apply();
+            let gather = if result.outcome.is_ok() {
+                GATHER_UP
+            } else {
+                GATHER_DOWN
+            };
+            let at = Instant::now() + gather;
+            self.apply_at = Some(self.apply_at.map_or(at, |earlier| earlier.min(at)));
         }
     }
 
@@ -141,18 +163,13 @@ impl Daemon {
             }
             SourceEvent::Failed { service, error, .. } => {
                 tracing::warn!(%service, error, "registry: the last good answer stays in force");
-                self.registry_failed(&service, error, std::time::Instant::now());
+                self.registry_failed(&service, error, Instant::now());
                 self.publish_problems();
             }
         }
     }
 
-    fn registry_failed(
-        &mut self,
-        service: &crate::model::ServiceName,
-        error: String,
-        at: std::time::Instant,
-    ) {
+    fn registry_failed(&mut self, service: &crate::model::ServiceName, error: String, at: Instant) {
         let registry: &mut Registry = self.registries.entry(service.clone()).or_default();
         registry.failures += 1;
         registry.error = Some(error);

@@ -104,8 +104,6 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
         source,
     })?;
 
-    let (channels, events) = Channels::new(QUEUE);
-    let (problems, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
     let file = ConfigFile {
         path: config_path.to_owned(),
         text,
@@ -113,13 +111,25 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
         last_reload_success: true,
         last_success: SystemTime::now(),
     };
+    let result = begin_and_serve(control, state, file, api, metrics).await;
+    // Whatever becomes of the data plane, the socket would only mislead.
+    let _ = std::fs::remove_file(socket);
+    result
+}
+
+async fn begin_and_serve(
+    control: Control,
+    state: StateDir,
+    file: ConfigFile,
+    api: UnixListener,
+    metrics: Option<TcpListener>,
+) -> Result<(), StartError> {
+    let (channels, events) = Channels::new(QUEUE);
+    let (problems, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
     let mut daemon = build(control, state, file, &channels, problems)?;
     daemon.begin().await?;
     let observer = Arc::new(DaemonObserver::new(channels.reports.clone(), seen));
-    let result = serve(daemon, events, channels, api, metrics, observer).await;
-    // The data plane stays; the socket would only mislead.
-    let _ = std::fs::remove_file(socket);
-    result
+    serve(daemon, events, channels, api, metrics, observer).await
 }
 
 async fn serve(
@@ -181,6 +191,7 @@ fn build(
         config,
         work: Work::default(),
         started: Instant::now(),
+        apply_at: None,
         commit_problem: None,
         problems,
         reclaims: channels.reclaims.clone(),

@@ -7,7 +7,7 @@ use lb_common::{
     balance, flow::InsertBudget, packet::Packet,
 };
 
-use super::tables::Arrays;
+use super::arrays::Arrays;
 
 /// Where a flow goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

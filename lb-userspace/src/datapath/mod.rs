@@ -1,5 +1,6 @@
 //! The kernel's side as the daemon holds it: tables, program, interfaces, counters.
 
+pub mod arrays;
 pub mod attach;
 pub mod counters;
 pub mod desired;

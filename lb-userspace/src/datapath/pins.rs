@@ -75,10 +75,10 @@ impl Pins {
         self.root.join("maps")
     }
 
-    /// Directory of maps that are made while others are in use.
+    /// Directory of maps that are made while others are in use. bpffs refuses names with dots.
     #[must_use]
     pub fn new_maps(&self) -> PathBuf {
-        self.root.join("maps.new")
+        self.root.join("maps-new")
     }
 
     /// Directory of attachments.
@@ -154,7 +154,7 @@ pub(crate) fn create(directory: &Path) -> Result<(), PinError> {
 }
 
 /// Mounts a BPF file system at `/sys/fs/bpf` if the pins are to lie there and there is none.
-fn mount_if_missing(root: &Path) -> Result<(), PinError> {
+pub(crate) fn mount_if_missing(root: &Path) -> Result<(), PinError> {
     const USUAL: &str = "/sys/fs/bpf";
     if is_bpf(root) {
         return Ok(());

@@ -13,9 +13,9 @@ use aya::{
 use lb_common::Verdict;
 
 use super::{
+    arrays::{Arrays, Lengths},
     counters::TrafficCounters,
     mapped::{Mapped, Value},
-    tables::{Arrays, Lengths},
 };
 use crate::config::Limits;
 

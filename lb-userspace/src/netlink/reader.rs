@@ -25,14 +25,16 @@ pub(super) struct Reader {
     care: Care,
     interfaces: BTreeMap<u32, Option<Interface>>,
     entries: BTreeMap<Neighbour, Entry>,
+    /// When the kernel was last told to ask.
     asked: BTreeMap<Neighbour, Instant>,
 }
 
 /// Index of an interface, and an address behind it.
 type Neighbour = (u32, IpAddr);
 
-/// Shortest time between two requests to ask for the same silent neighbour, a little less than the
-/// time between two looks at it.
+/// Shortest time between two requests to ask again for a neighbour that did not answer, a little
+/// less than the time between two looks at it: the kernel may be set up to give up within
+/// milliseconds, and says so each time.
 const ASK_AGAIN: Duration = Duration::from_millis(900);
 
 impl Reader {
@@ -106,16 +108,12 @@ impl Reader {
         if entry.wants_asking(self.care) {
             self.ask(neighbour, entry).await?;
         }
-        if matches!(entry, Entry::Known(_) | Entry::Stale(_)) {
-            // When it falls silent again it is asked without delay.
-            self.asked.remove(&neighbour);
-        }
         Ok(entry)
     }
 
     async fn ask(&mut self, neighbour: Neighbour, entry: Entry) -> io::Result<()> {
         let last = self.asked.get(&neighbour);
-        if last.is_some_and(|last| last.elapsed() < ASK_AGAIN) {
+        if entry == Entry::Failed && last.is_some_and(|last| last.elapsed() < ASK_AGAIN) {
             return Ok(());
         }
         self.asked.insert(neighbour, Instant::now());

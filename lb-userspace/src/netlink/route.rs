@@ -94,7 +94,9 @@ pub(super) fn refusal(error: &io::Error) -> Option<Fault> {
         Errno::EINVAL => BLACKHOLE.into(),
         Errno::EACCES => PROHIBIT.into(),
         Errno::EHOSTUNREACH => UNREACHABLE.into(),
-        Errno::ENETUNREACH | Errno::ESRCH => "the routing table has none for it".into(),
+        Errno::ENETUNREACH | Errno::ESRCH => {
+            "nothing in the routing table matches the address".into()
+        }
         Errno::EAFNOSUPPORT | Errno::EOPNOTSUPP => "this kernel has no such address family".into(),
         Errno::ENOBUFS | Errno::ENOMEM | Errno::EPERM | Errno::EAGAIN | Errno::EBUSY => {
             return None;

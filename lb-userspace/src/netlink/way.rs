@@ -90,8 +90,8 @@ mod tests {
     fn faults_read_well() {
         for (fault, expected) in [
             (
-                Fault::NoRoute("network is unreachable".into()),
-                "no route: network is unreachable",
+                Fault::NoRoute("a prohibit route forbids it".into()),
+                "no route: a prohibit route forbids it",
             ),
             (Fault::Local, "the address is this machine's own"),
             (

@@ -17,7 +17,8 @@ use lb_userspace::{
         Mapped,
         counters::TrafficCounters,
         program::{self, Loaded},
-        tables::{Arrays, Lengths, Tables},
+        arrays::{Arrays, Lengths},
+        tables::Tables,
     },
     objects,
 };

@@ -6,7 +6,7 @@ use lb_common::{
     Backend, Counters, FlowSet, Service, Settings, SlotLine, Tables,
     flow::{InsertBudget, Remembered},
 };
-use lb_userspace::datapath::tables::{Arrays, Lengths};
+use lb_userspace::datapath::arrays::{Arrays, Lengths};
 
 use super::program::INGRESS;
 

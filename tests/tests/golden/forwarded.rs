@@ -27,16 +27,27 @@ const KINDS: [Kind; 4] = [
     Kind::OtherInterface,
 ];
 
-/// The flow label of the clients' flows to [`Kind::OverIpv6`].
+/// The flow label of the clients' flows to services with IPv6 backends.
 ///
-/// Recorded: it is part of the flow's hash, on which all load balancers of a group agree. Who
-/// changes it sends every flow of every group elsewhere.
+/// Recorded, from a calculation apart from the packet core's: the label is a part of the flow's
+/// hash, on which all load balancers of a group agree. Who changes the hash sends every flow of
+/// every group elsewhere.
 pub(crate) fn flow_label(shape: &Shape) -> u32 {
-    match (shape.vip.is_ipv6(), shape.transport) {
-        (false, Transport::Tcp(_)) => 0x0_0000,
-        (false, _) => 0x0_0000,
-        (true, Transport::Tcp(_)) => 0x0_0000,
-        (true, _) => 0x0_0000,
+    const OVER_IPV6: u16 = Kind::OverIpv6.port();
+    const SMALL_MTU_IPV6: u16 = Kind::SmallMtuIpv6.port();
+
+    let is_tcp = matches!(shape.transport, Transport::Tcp(_));
+    match (shape.vip.port(), shape.vip.is_ipv6(), is_tcp) {
+        (OVER_IPV6, false, true) => 0x9_0909,
+        (OVER_IPV6, false, false) => 0x0_eae3,
+        (OVER_IPV6, true, true) => 0xb_15a6,
+        (OVER_IPV6, true, false) => 0xc_af63,
+        (SMALL_MTU_IPV6, false, true) => 0xe_11d8,
+        (SMALL_MTU_IPV6, false, false) => 0x0_56dc,
+        (SMALL_MTU_IPV6, true, true) => 0xf_fbdf,
+        (SMALL_MTU_IPV6, true, false) => 0xd_97d9,
+        // IPv4 has none.
+        _ => 0,
     }
 }
 

@@ -121,7 +121,9 @@ fn tells_refusals_from_trouble_of_the_kernel() {
     let refusal = |errno: Errno| refusal(&errno.into());
     assert_eq!(
         refusal(Errno::ENETUNREACH),
-        Some(Fault::NoRoute("the routing table has none for it".into()))
+        Some(Fault::NoRoute(
+            "nothing in the routing table matches the address".into()
+        ))
     );
     assert_eq!(
         refusal(Errno::EACCES),

@@ -1,0 +1,152 @@
+use std::net::IpAddr;
+
+use super::*;
+use crate::{
+    forward::{self, Forward},
+    host::{HostFrame, HostGate},
+    packet,
+    service::UDP,
+    testing::{self, address, frame, udp, words},
+};
+
+const INNER: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
+/// The load balancer and the backend of each outer family.
+const OUTER: [(&str, &str); 2] = [("10.1.255.1", "10.1.0.1"), ("fd00:1::ff", "fd00:1::1")];
+
+fn gate() -> HostGate {
+    let sources = OUTER.map(|(source, _)| words(source));
+    let addresses = INNER.map(|(_, vip)| words(vip));
+    HostGate {
+        sources: sources.into(),
+        addresses: addresses.into(),
+    }
+}
+
+/// A packet and the tunnelled frame of it.
+fn tunnelled(inner: usize, outer: usize) -> (Vec<u8>, Vec<u8>) {
+    let bytes = frame(INNER[inner].0, INNER[inner].1, UDP, &udp(1, 2, &[7; 5]));
+    let backend = testing::backend(Forward::Ipip, OUTER[outer].1, OUTER[outer].0);
+    let mut frame = HostFrame::new(&bytes);
+    let packet = if inner == 0 {
+        packet::ipv4(&frame)
+    } else {
+        packet::ipv6(&frame)
+    };
+    let packet = packet.expect("a packet");
+    assert!(forward::encapsulate(&mut frame, &packet, 1, &backend));
+    (bytes, frame.bytes().to_vec())
+}
+
+fn run(bytes: &[u8]) -> DecapVerdict {
+    let mut frame = HostFrame::new(bytes);
+    let verdict = open(&mut frame, &gate());
+    if verdict != DecapVerdict::Opened {
+        assert_eq!(frame.bytes(), bytes, "{verdict:?}");
+    }
+    verdict
+}
+
+fn every_combination() -> [(usize, usize); 4] {
+    [(0, 0), (0, 1), (1, 0), (1, 1)]
+}
+
+#[test]
+fn what_the_balancer_sends_is_opened() {
+    for (inner, outer) in every_combination() {
+        let (packet, bytes) = tunnelled(inner, outer);
+        let mut frame = HostFrame::new(&bytes);
+        assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
+        assert_eq!(frame.bytes()[12..], packet[12..]);
+        assert_eq!(frame.bytes()[..12], bytes[..12], "the tunnel's hardware addresses");
+    }
+}
+
+#[test]
+fn other_packets_are_no_tunnels() {
+    for (inner, outer) in every_combination() {
+        let (packet, mut bytes) = tunnelled(inner, outer);
+        assert_eq!(run(&packet), DecapVerdict::NotTunnel);
+        assert_eq!(run(&packet[..13]), DecapVerdict::NotTunnel);
+        bytes[if outer == 0 { 23 } else { 20 }] = UDP;
+        assert_eq!(run(&bytes), DecapVerdict::NotTunnel);
+    }
+}
+
+#[test]
+fn options_fragments_and_wrong_versions_are_not_opened() {
+    let set = |(inner, outer), at: usize, value| {
+        let (_, mut bytes) = tunnelled(inner, outer);
+        bytes[at] = value;
+        run(&bytes)
+    };
+    assert_eq!(set((0, 0), 14, 0x46), DecapVerdict::NotTunnel);
+    assert_eq!(set((0, 0), 14, 0x65), DecapVerdict::NotTunnel);
+    assert_eq!(set((0, 0), 20, 0x20), DecapVerdict::NotTunnel);
+    assert_eq!(set((0, 0), 21, 1), DecapVerdict::NotTunnel);
+    assert_eq!(set((0, 1), 14, 0x45), DecapVerdict::NotTunnel);
+    assert_eq!(set((0, 1), 20, 44), DecapVerdict::NotTunnel);
+}
+
+#[test]
+fn sources_are_told_from_strangers_before_anything_is_judged() {
+    for (inner, outer) in every_combination() {
+        let (_, mut bytes) = tunnelled(inner, outer);
+        bytes[if outer == 0 { 29 } else { 37 }] ^= 1;
+        assert_eq!(run(&bytes), DecapVerdict::ForeignSource);
+        let cut = 14 + if outer == 0 { 20 } else { 40 };
+        assert_eq!(run(&bytes[..cut]), DecapVerdict::ForeignSource);
+    }
+}
+
+#[test]
+fn a_packet_to_somebody_else_is_dropped() {
+    for (inner, outer) in every_combination() {
+        let (_, mut bytes) = tunnelled(inner, outer);
+        let start = 14 + if outer == 0 { 20 } else { 40 };
+        bytes[start + if inner == 0 { 19 } else { 39 }] ^= 1;
+        assert_eq!(run(&bytes), DecapVerdict::NotLocal);
+    }
+}
+
+#[test]
+fn lying_and_cut_tunnels_are_dropped() {
+    for (inner, outer) in every_combination() {
+        let (packet, bytes) = tunnelled(inner, outer);
+        let start = bytes.len() - (packet.len() - 14);
+        for length in start..bytes.len() {
+            assert_eq!(run(&bytes[..length]), DecapVerdict::Malformed, "{length} bytes");
+        }
+        // The inner packet claims one byte more than the outer one has.
+        let mut longer = bytes.clone();
+        longer[start + if inner == 0 { 3 } else { 5 }] += 1;
+        longer.push(0);
+        assert_eq!(run(&longer), DecapVerdict::Malformed);
+        let mut wrong_version = bytes;
+        wrong_version[start] ^= 0x20;
+        assert_eq!(run(&wrong_version), DecapVerdict::Malformed);
+    }
+    for first in [0x44, 0x40] {
+        let (_, mut bytes) = tunnelled(0, 0);
+        bytes[34] = first;
+        assert_eq!(run(&bytes), DecapVerdict::Malformed);
+    }
+}
+
+#[test]
+fn bytes_behind_the_inner_packet_are_kept() {
+    for (inner, outer) in every_combination() {
+        let (packet, bytes) = tunnelled(inner, outer);
+        let mut frame = HostFrame::new(&[&bytes[..], &[9; 3]].concat());
+        assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
+        assert_eq!(frame.bytes()[14..], [&packet[14..], &[9; 3]].concat());
+    }
+}
+
+#[test]
+fn keys_tell_families_apart() {
+    let mapped: IpAddr = address("::ffff:10.0.0.1");
+    let (plain, mapped) = (words("10.0.0.1"), mapped.into());
+    assert_eq!(LocalAddress::of(&plain), LocalAddress::of(&mapped));
+    assert_ne!(SourcePrefix::of(&plain), SourcePrefix::of(&mapped));
+    assert_eq!(size_of::<SourcePrefix>() * 8, SourcePrefix::BITS as usize);
+}

@@ -1,0 +1,94 @@
+//! Taking over what an earlier daemon has left.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Table};
+
+use super::{Placed, Tables};
+use crate::{
+    config::Limits,
+    datapath::{arrays::Arrays, regions::Regions},
+};
+
+/// New entries that one CPU may make in the flow cache in a tick (about a second): more than
+/// 50,000 connections a second, of which only those in disputed slots count.
+const INSERTS_PER_TICK: u32 = 50_000;
+
+impl Tables {
+    /// Takes over arrays that are zero, or that an earlier daemon has filled with the same key.
+    ///
+    /// `None` if what is in them contradicts itself or was made with another key.
+    #[must_use]
+    pub fn adopt(arrays: Arrays, hash_key: HashKey, limits: &Limits) -> Option<Self> {
+        let settings = Settings {
+            hash_key,
+            service_mask: arrays.services.len() as u32 - 1,
+            flow_mask: arrays.flows.len() as u32 - 1,
+            every_port_services: arrays.settings[0].every_port_services,
+            inserts_per_tick: INSERTS_PER_TICK,
+        };
+        let is_new = arrays.settings[0] == Settings::default();
+        if !is_new && arrays.settings[0] != settings {
+            return None;
+        }
+        let slots = arrays.slots.len() as u32 * SLOTS_PER_LINE;
+        let mut tables = Self {
+            salt: hash_key.destination(0),
+            services: BTreeMap::new(),
+            backends: BTreeMap::new(),
+            free_services: VecDeque::new(),
+            free_backends: VecDeque::new(),
+            regions: Regions::new(slots),
+            retired: Vec::new(),
+            current: BTreeMap::new(),
+            arrays,
+        };
+        tables.arrays.settings.replace(0, settings);
+        tables.read_services()?;
+        tables.read_backends();
+        let used: Vec<u32> = tables.services.values().map(|placed| placed.id).collect();
+        tables.free_services = (0..limits.services)
+            .filter(|id| !used.contains(id))
+            .collect();
+        Some(tables)
+    }
+
+    pub(super) fn read_services(&mut self) -> Option<()> {
+        for place in 0..self.arrays.services.len() {
+            let service = &self.arrays.services[place];
+            let table = service.table();
+            if !table.is_present() {
+                continue;
+            }
+            let placed = Placed {
+                place: place as u32,
+                id: service.id,
+            };
+            if self.services.insert(service.key(), placed).is_some() {
+                // A move that was cut short: both places hold the same table. Keep this one.
+                let earlier =
+                    (0..place).find(|other| self.arrays.services[*other].key() == service.key())?;
+                self.arrays.services[earlier].publish(Table::default());
+            } else if !table.is_empty() && !self.regions.claim(table.base(), table.len()) {
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    pub(super) fn read_backends(&mut self) {
+        for id in 1..self.arrays.backends.len() as u16 {
+            let backend = &self.arrays.backends[usize::from(id)];
+            let known = self
+                .services
+                .values()
+                .any(|placed| placed.id == backend.service);
+            if backend.forward().is_some() && known {
+                self.backends
+                    .insert((backend.service, backend.address()), id);
+            } else {
+                self.free_backends.push_back(id);
+            }
+        }
+    }
+}

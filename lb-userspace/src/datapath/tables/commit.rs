@@ -1,0 +1,174 @@
+//! From what is desired to what packets read.
+
+use std::collections::BTreeMap;
+
+use lb_common::{Address, ServiceKey, Settings, Slot, SlotLine, Table};
+
+use super::{Retired, Tables};
+use crate::{
+    datapath::{
+        desired::{CommitError, Committed, DesiredMember, DesiredService, Flows, Route},
+        history,
+    },
+    selection,
+};
+
+impl Tables {
+    /// Makes the tables say what is desired. `route` tells the way to an address.
+    ///
+    /// Each service changes as a whole or not at all. On an error some services may be as desired
+    /// and others as before; the next commit goes on from there.
+    pub fn commit(
+        &mut self,
+        desired: &[DesiredService],
+        route: impl Fn(&Address) -> Option<Route>,
+    ) -> Result<Committed, CommitError> {
+        let mut committed = Committed::default();
+        self.announce_every_port(desired);
+        for service in desired {
+            if self.current.get(&service.key) != Some(service) {
+                self.current.remove(&service.key);
+                self.commit_service(service, &route, &mut committed)?;
+                self.current.insert(service.key, service.clone());
+            }
+        }
+        self.retire_services(desired);
+        Ok(committed)
+    }
+
+    pub(super) fn commit_service(
+        &mut self,
+        service: &DesiredService,
+        route: &impl Fn(&Address) -> Option<Route>,
+        committed: &mut Committed,
+    ) -> Result<(), CommitError> {
+        let id = self.identify(service, committed)?;
+        let ids = self.enter_backends(id, service, route, committed)?;
+        let members: Vec<selection::Member> = service.members.iter().map(member).collect();
+        let owners = selection::table(&members, self.salt).map(|owners| {
+            owners
+                .into_iter()
+                .map(|owner| ids[usize::from(owner)])
+                .collect::<Vec<_>>()
+        });
+        let flows: BTreeMap<u16, Flows> = ids
+            .iter()
+            .copied()
+            .zip(service.members.iter().map(|member| member.flows))
+            .collect();
+        let old = self.slots(&service.key);
+        let slots = match owners {
+            Some(owners) => {
+                let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
+                history::next_slots(&old, &owners, serves)
+            }
+            None => Vec::new(),
+        };
+        let place = self.services[&service.key].place as usize;
+        if slots != old || !self.arrays.services[place].table().is_present() {
+            self.publish(service.key, &old, &slots)?;
+            committed.tables += 1;
+            committed.moved_slots += moved(&old, &slots);
+            self.forget_flows(&flows, &old, &slots);
+        }
+        self.retire_backends(id, &ids);
+        Ok(())
+    }
+
+    /// Backends that have just lost their flows must not get them from the flow cache either.
+    pub(super) fn forget_flows(&self, flows: &BTreeMap<u16, Flows>, old: &[Slot], new: &[Slot]) {
+        let holds = |slots: &[Slot], id: u16| {
+            slots
+                .iter()
+                .any(|slot| slot.current == id || slot.previous == id)
+        };
+        for (id, flows) in flows {
+            if *flows == Flows::Leave && holds(old, *id) && !holds(new, *id) {
+                self.arrays.backends[usize::from(*id)].forget_flows();
+            }
+        }
+    }
+
+    /// Writes the slots beside the old ones and makes packets use them.
+    pub(super) fn publish(
+        &mut self,
+        key: ServiceKey,
+        old: &[Slot],
+        slots: &[Slot],
+    ) -> Result<(), CommitError> {
+        let table = if slots.is_empty() {
+            Table::empty()
+        } else {
+            self.write(slots)?
+        };
+        let place = self.services[&key].place as usize;
+        let former = self.arrays.services[place].table();
+        self.arrays.services[place].publish(table);
+        if !old.is_empty() {
+            self.retired.push(Retired::Region {
+                start: former.base(),
+                len: former.len(),
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, slots: &[Slot]) -> Result<Table, CommitError> {
+        let len = slots.len() as u32;
+        let mut start = self.regions.take(len);
+        if start.is_none() {
+            self.reclaim_now();
+            start = self.regions.take(len);
+        }
+        let start = start.ok_or_else(|| {
+            let (used, capacity) = self.slot_usage();
+            CommitError::SlotsFull {
+                wanted: len,
+                used,
+                capacity,
+            }
+        })?;
+        for (index, slot) in (start..).zip(slots) {
+            self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
+        }
+        Ok(Table::new(start, len.trailing_zeros() as u8))
+    }
+
+    /// Tells packets whether any service has every port. Before such a service is published the
+    /// number is up; after the last is gone a needless look-up or two does no harm.
+    pub(super) fn announce_every_port(&mut self, desired: &[DesiredService]) {
+        let number = desired
+            .iter()
+            .filter(|service| service.key.port() == 0)
+            .count() as u32;
+        let settings = self.arrays.settings[0];
+        if settings.every_port_services != number {
+            // One aligned word changes; packets read the others as they were.
+            self.arrays.settings.replace(
+                0,
+                Settings {
+                    every_port_services: number,
+                    ..settings
+                },
+            );
+        }
+    }
+}
+
+const fn member(member: &DesiredMember) -> selection::Member {
+    selection::Member {
+        address: member.address,
+        base_weight: member.base_weight,
+        weight: member.weight,
+    }
+}
+
+fn moved(old: &[Slot], new: &[Slot]) -> u32 {
+    if old.len() != new.len() {
+        return 0;
+    }
+    old.iter()
+        .zip(new)
+        .filter(|(old, new)| old.current != new.current)
+        .count() as u32
+}

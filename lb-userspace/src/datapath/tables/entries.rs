@@ -1,0 +1,153 @@
+//! Places of services and indices of backends.
+
+use std::collections::BTreeMap;
+
+use lb_common::{Address, Backend, NextHop, Service, ServiceKey, Table};
+
+use super::{Placed, Retired, Tables, retire::synchronize};
+use crate::datapath::{
+    desired::{CommitError, Committed, DesiredService, Route},
+    places,
+};
+
+impl Tables {
+    /// The service's identifier; a new service gets a place that packets do not find yet.
+    pub(super) fn identify(
+        &mut self,
+        service: &DesiredService,
+        committed: &mut Committed,
+    ) -> Result<u32, CommitError> {
+        if let Some(placed) = self.services.get(&service.key) {
+            return Ok(placed.id);
+        }
+        if self.free_services.is_empty() {
+            self.reclaim_now();
+        }
+        let id = *self
+            .free_services
+            .front()
+            .ok_or(CommitError::ServicesFull)?;
+        let place = self
+            .make_place(&service.key)
+            .ok_or(CommitError::ServicesFull)?;
+        self.free_services.pop_front();
+        self.arrays
+            .services
+            .replace(place as usize, Service::unpublished(service.key, id));
+        self.services.insert(service.key, Placed { place, id });
+        committed.new_services.push(id);
+        Ok(id)
+    }
+
+    pub(super) fn make_place(&mut self, key: &ServiceKey) -> Option<u32> {
+        let settings = self.arrays.settings[0];
+        let services = &self.arrays.services;
+        let placed: BTreeMap<u32, ServiceKey> = self
+            .services
+            .iter()
+            .map(|(key, placed)| (placed.place, *key))
+            .collect();
+        let at = |place: u32| placed.get(&place).copied();
+        let path = places::find(key, &settings.hash_key, services.len() as u32 - 1, at)?;
+        for (from, to) in path.moves {
+            let moving = &self.arrays.services[from as usize];
+            let (key, id, table) = (moving.key(), moving.id, moving.table());
+            self.arrays
+                .services
+                .replace(to as usize, Service::unpublished(key, id));
+            self.arrays.services[to as usize].publish(table);
+            // A packet that missed the new place, which it looks at first, still finds the old.
+            synchronize();
+            self.arrays.services[from as usize].publish(Table::default());
+            self.services.insert(key, Placed { place: to, id });
+        }
+        Some(path.place)
+    }
+
+    /// The index of each member's entry, in their order; new members get one.
+    pub(super) fn enter_backends(
+        &mut self,
+        id: u32,
+        service: &DesiredService,
+        route: &impl Fn(&Address) -> Option<Route>,
+        committed: &mut Committed,
+    ) -> Result<Vec<u16>, CommitError> {
+        let mut ids = Vec::with_capacity(service.members.len());
+        for member in &service.members {
+            let known = self.backends.get(&(id, member.address)).copied();
+            let same_way = |index: &u16| {
+                self.arrays.backends[usize::from(*index)].forward() == Some(service.forward)
+            };
+            let index = match known.filter(same_way) {
+                Some(index) => index,
+                None => {
+                    let index = self.enter_backend(id, service, &member.address, route)?;
+                    committed.new_backends.push(index);
+                    if let Some(former) = known {
+                        self.retired.push(Retired::Backend(former));
+                    }
+                    index
+                }
+            };
+            ids.push(index);
+        }
+        Ok(ids)
+    }
+
+    pub(super) fn enter_backend(
+        &mut self,
+        service: u32,
+        desired: &DesiredService,
+        address: &Address,
+        route: &impl Fn(&Address) -> Option<Route>,
+    ) -> Result<u16, CommitError> {
+        if self.free_backends.is_empty() {
+            self.reclaim_now();
+        }
+        let index = self
+            .free_backends
+            .pop_front()
+            .ok_or(CommitError::BackendsFull)?;
+        let generation = self.arrays.backends[usize::from(index)]
+            .generation()
+            .wrapping_add(1);
+        let route = route(address);
+        let source = route.map_or(unspecified(address), |route| route.source);
+        let entry = Backend::new(service, generation, desired.forward, *address, source);
+        entry.set_next_hop(route.map_or(NextHop::default(), |route| route.next));
+        self.arrays.backends.replace(usize::from(index), entry);
+        self.backends.insert((service, *address), index);
+        Ok(index)
+    }
+
+    /// Changes the way to an address in all backends that have it.
+    pub fn reroute(&mut self, address: &Address, route: Option<Route>) {
+        let indices: Vec<u16> = self
+            .addresses()
+            .filter(|(other, _)| other == address)
+            .map(|(_, id)| id)
+            .collect();
+        for index in indices {
+            let entry = &self.arrays.backends[usize::from(index)];
+            let next = route.map_or(NextHop::default(), |route| route.next);
+            let source = route.map_or(entry.source_address(), |route| route.source);
+            if entry.source_address() == source {
+                entry.set_next_hop(next);
+                continue;
+            }
+            let Some(forward) = entry.forward() else {
+                continue;
+            };
+            // Without an interface packets do not get as far as the source address.
+            entry.set_next_hop(NextHop::default());
+            let renewed =
+                Backend::new(entry.service, entry.generation(), forward, *address, source);
+            self.arrays.backends.replace(usize::from(index), renewed);
+            self.arrays.backends[usize::from(index)].set_next_hop(next);
+        }
+    }
+}
+
+const fn unspecified(like: &Address) -> Address {
+    Address::from_words([0; 4], like.is_ipv6())
+}

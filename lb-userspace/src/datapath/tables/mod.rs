@@ -1,0 +1,114 @@
+//! The writer of the kernel's tables.
+//!
+//! A change is made beside what packets see, then published by one 8-byte store for each service.
+//! What packets may still be reading is given back only after [`Tables::reclaim`], which the owner
+//! calls when a grace period has passed.
+
+mod adopt;
+mod commit;
+mod entries;
+mod retire;
+mod settle;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    net::IpAddr,
+};
+
+use lb_common::{Address, SLOTS_PER_LINE, ServiceKey, Slot, SlotLine, Table};
+
+use super::{arrays::Arrays, desired::DesiredService, regions::Regions};
+
+pub use retire::synchronize;
+
+/// The tables and what is known about them.
+#[derive(Debug)]
+pub struct Tables {
+    arrays: Arrays,
+    salt: u64,
+    services: BTreeMap<ServiceKey, Placed>,
+    backends: BTreeMap<(u32, Address), u16>,
+    free_services: VecDeque<u32>,
+    free_backends: VecDeque<u16>,
+    regions: Regions,
+    retired: Vec<Retired>,
+    /// What the tables say, so that a service that stays as it is costs nothing.
+    current: BTreeMap<ServiceKey, DesiredService>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    place: u32,
+    id: u32,
+}
+
+/// What packets may read until a grace period has passed.
+#[derive(Debug)]
+enum Retired {
+    Region { start: u32, len: u32 },
+    Backend(u16),
+    Service(u32),
+}
+
+impl Tables {
+    /// The arrays as packets see them.
+    #[must_use]
+    pub fn arrays(&self) -> &Arrays {
+        &self.arrays
+    }
+
+    /// Slots in use, and in all.
+    #[must_use]
+    pub fn slot_usage(&self) -> (u32, u32) {
+        (
+            self.regions.used(),
+            self.arrays.slots.len() as u32 * SLOTS_PER_LINE,
+        )
+    }
+
+    /// Identifier of a service.
+    #[must_use]
+    pub fn service_id(&self, key: &ServiceKey) -> Option<u32> {
+        self.services.get(key).map(|placed| placed.id)
+    }
+
+    /// Index of a backend.
+    #[must_use]
+    pub fn backend_id(&self, key: &ServiceKey, address: &Address) -> Option<u16> {
+        self.backends
+            .get(&(self.service_id(key)?, *address))
+            .copied()
+    }
+
+    /// The slots of a service; empty if it has none.
+    #[must_use]
+    pub fn slots(&self, key: &ServiceKey) -> Vec<Slot> {
+        let Some(placed) = self.services.get(key) else {
+            return Vec::new();
+        };
+        self.read(self.arrays.services[placed.place as usize].table())
+    }
+
+    fn read(&self, table: Table) -> Vec<Slot> {
+        (table.base()..table.base() + table.len())
+            .map(|index| self.arrays.slots[SlotLine::of(index) as usize].slot(index))
+            .collect()
+    }
+
+    /// Addresses of all backends, with their index.
+    pub fn addresses(&self) -> impl Iterator<Item = (Address, u16)> + '_ {
+        self.backends
+            .iter()
+            .map(|((_, address), id)| (*address, *id))
+    }
+
+    /// Addresses of backends whose next hop is known.
+    pub fn reachable(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.addresses()
+            .filter(|(_, id)| self.arrays.backends[usize::from(*id)].interface() != 0)
+            .map(|(address, _)| address.into())
+    }
+}
+
+#[cfg(test)]
+mod tests;

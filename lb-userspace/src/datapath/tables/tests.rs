@@ -1,0 +1,232 @@
+use std::net::{IpAddr, Ipv4Addr};
+
+use lb_common::{Forward, Link};
+
+use lb_common::{FlowSet, HashKey, NextHop};
+
+use super::*;
+use crate::{
+    config::Limits,
+    datapath::{
+        arrays::Lengths,
+        desired::{CommitError, Committed, DesiredMember, Flows, Route},
+    },
+};
+
+const LIMITS: Limits = Limits {
+    services: 8,
+    backends: 16,
+    slots: 1 << 15,
+    flows: 1024,
+};
+const STAY: Flows = Flows::Stay;
+
+fn tables() -> Tables {
+    let arrays = Arrays::anonymous(&Lengths::from(&LIMITS)).expect("memory");
+    Tables::adopt(arrays, HashKey::derive(b"test"), &LIMITS).expect("empty arrays")
+}
+
+fn key(number: u8) -> ServiceKey {
+    let vip = IpAddr::from(Ipv4Addr::new(10, 200, 0, number));
+    ServiceKey::new(vip.into(), 80, lb_common::service::TCP)
+}
+
+fn address(number: u8) -> Address {
+    IpAddr::from(Ipv4Addr::new(10, 0, 1, number)).into()
+}
+
+fn service(number: u8, members: &[(u8, u32, Flows)]) -> DesiredService {
+    let member = |(number, weight, flows): &(u8, u32, Flows)| DesiredMember {
+        address: address(*number),
+        base_weight: 100,
+        weight: *weight,
+        flows: *flows,
+    };
+    let members = members.iter().map(member).collect();
+    DesiredService {
+        key: key(number),
+        forward: Forward::Ipip,
+        members,
+    }
+}
+
+fn route(_: &Address) -> Option<Route> {
+    let link = Link {
+        destination: [2; 6],
+        source: [4; 6],
+    };
+    Some(Route {
+        source: address(1),
+        next: NextHop {
+            interface: 3,
+            mtu: 1500,
+            link,
+        },
+    })
+}
+
+fn commit(tables: &mut Tables, desired: &[DesiredService]) -> Committed {
+    let committed = tables.commit(desired, route).expect("room");
+    tables.reclaim(tables.retired());
+    committed
+}
+
+#[test]
+fn a_service_without_backends_takes_no_slots_and_one_with_takes_its_own() {
+    let mut tables = tables();
+    commit(&mut tables, &[service(1, &[(11, 0, STAY)])]);
+    assert_eq!(tables.slot_usage().0, 0);
+    for round in 0..10 {
+        let weight = 100 + round % 2;
+        commit(
+            &mut tables,
+            &[service(1, &[(11, weight, STAY), (12, 100, STAY)])],
+        );
+        assert_eq!(tables.slot_usage().0, 4096, "round {round}");
+    }
+    commit(&mut tables, &[]);
+    assert_eq!(tables.slot_usage().0, 0);
+}
+
+#[test]
+fn what_is_as_desired_is_left_alone() {
+    let mut tables = tables();
+    let desired = [service(1, &[(11, 100, STAY), (12, 100, STAY)])];
+    assert_eq!(commit(&mut tables, &desired).tables, 1);
+    assert_eq!(commit(&mut tables, &desired), Committed::default());
+}
+
+#[test]
+fn a_restart_finds_everything_and_changes_nothing() {
+    let mut tables = tables();
+    let desired: Vec<DesiredService> = (1..=5)
+        .map(|number| service(number, &[(11, 100, STAY), (12, 50, STAY)]))
+        .collect();
+    commit(&mut tables, &desired);
+    let used = tables.slot_usage();
+    let slots = tables.slots(&key(3));
+    let Tables { arrays, .. } = tables;
+    let mut tables =
+        Tables::adopt(arrays, HashKey::derive(b"test"), &LIMITS).expect("its own arrays");
+    assert_eq!(tables.slot_usage(), used);
+    assert_eq!(commit(&mut tables, &desired), Committed::default());
+    assert_eq!(tables.slots(&key(3)), slots);
+}
+
+#[test]
+fn arrays_of_another_key_are_refused() {
+    let mut tables = tables();
+    commit(&mut tables, &[service(1, &[(11, 100, STAY)])]);
+    let Tables { arrays, .. } = tables;
+    assert!(Tables::adopt(arrays, HashKey::derive(b"other"), &LIMITS).is_none());
+}
+
+#[test]
+fn a_drained_backend_keeps_old_flows_and_a_failed_one_does_not() {
+    let mut tables = tables();
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
+    );
+    let first = tables.backend_id(&key(1), &address(11)).expect("entered");
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 0, Flows::Drain), (12, 100, STAY)])],
+    );
+    let slots = tables.slots(&key(1));
+    assert!(slots.iter().all(|slot| slot.current != first));
+    assert_eq!(
+        slots.iter().filter(|slot| slot.previous == first).count(),
+        2048
+    );
+    let generation = tables.arrays().backends[usize::from(first)].generation();
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 0, Flows::Leave), (12, 100, STAY)])],
+    );
+    assert!(
+        tables
+            .slots(&key(1))
+            .iter()
+            .all(|slot| slot.previous != first)
+    );
+    let entry = &tables.arrays().backends[usize::from(first)];
+    assert_ne!(
+        entry.generation(),
+        generation,
+        "remembered flows are forgotten"
+    );
+}
+
+#[test]
+fn an_index_is_used_again_under_another_generation() {
+    let mut tables = tables();
+    let mut seen = BTreeMap::new();
+    for round in 0..100 {
+        let number = 11 + round % 2;
+        commit(&mut tables, &[service(1, &[(number, 100, STAY)])]);
+        let id = tables
+            .backend_id(&key(1), &address(number))
+            .expect("entered");
+        let generation = tables.arrays().backends[usize::from(id)].generation();
+        assert_ne!(seen.insert(id, generation), Some(generation));
+    }
+    assert!(seen.len() <= LIMITS.backends as usize);
+}
+
+#[test]
+fn full_tables_say_so_and_what_was_there_stays() {
+    let mut tables = tables();
+    let nine: Vec<DesiredService> = (1..=9)
+        .map(|number| service(number, &[(11, 100, STAY)]))
+        .collect();
+    commit(&mut tables, &nine[..3]);
+    assert!(tables.commit(&nine, route).is_err());
+    assert_eq!(tables.slots(&key(1)).len(), 4096);
+    let many: Vec<(u8, u32, Flows)> = (1..=17).map(|number| (number, 100, STAY)).collect();
+    let mut tables = self::tables();
+    assert_eq!(
+        tables.commit(&[service(1, &many)], route),
+        Err(CommitError::BackendsFull)
+    );
+}
+
+#[test]
+fn a_settled_slot_forgets_unless_its_flows_are_alive() {
+    let mut tables = tables();
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
+    );
+    commit(
+        &mut tables,
+        &[service(
+            1,
+            &[(11, 100, STAY), (12, 100, STAY), (13, 100, STAY)],
+        )],
+    );
+    let slots = tables.slots(&key(1));
+    let disputed = slots
+        .iter()
+        .position(|slot| slot.is_disputed())
+        .expect("one that moved");
+    let previous = slots[disputed].previous;
+    let generation = tables.arrays().backends[usize::from(previous)].generation();
+    let mask = tables.arrays().flows.len() as u32 - 1;
+    let flow = disputed as u64 | 7 << 32;
+    let remembered = lb_common::flow::Remembered {
+        backend: previous,
+        generation,
+        seen: 40,
+    };
+    tables.arrays().flows[FlowSet::of(flow, mask) as usize].put(flow, remembered);
+    assert_eq!(tables.settle(&key(1), 10, |_| false), 1);
+    assert!(tables.slots(&key(1))[disputed].is_disputed());
+    let other = lb_common::flow::Remembered {
+        seen: 60,
+        backend: 0,
+        generation: 0,
+    };
+    tables.arrays().flows[0].put(1 << 50, other);
+    assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
+}
