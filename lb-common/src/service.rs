@@ -162,7 +162,7 @@ impl Table {
 
     /// Number of slots; 0 also where there is no service.
     #[must_use]
-    pub const fn len(self) -> u32 {
+    pub const fn size(self) -> u32 {
         if self.is_present() && !self.is_empty() { 1 << self.bits() } else { 0 }
     }
 

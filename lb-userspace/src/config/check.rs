@@ -341,8 +341,8 @@ fn source(raw: Spanned<raw::Source>) -> Checked<SourceConfig> {
             }
             for endpoint in &endpoints {
                 let url = endpoint.get_ref();
-                if !url.starts_with("http://") && !url.starts_with("https://") {
-                    let message = "must be a URL that starts with http:// or https://";
+                if !url.starts_with("http://") {
+                    let message = "must be a URL that starts with http:// (TLS is not available)";
                     return Err(fault(endpoint, "service.source.endpoints", message));
                 }
             }

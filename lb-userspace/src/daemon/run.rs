@@ -148,12 +148,12 @@ impl Daemon {
                 let backends = snapshot.backends.len();
                 if let Err(error) = self.control.register(&service, snapshot) {
                     tracing::error!(%service, %error, "the registry's answer is refused");
-                    self.registry_failed(&service, error.to_string(), at.into());
+                    self.registry_failed(&service, error.to_string(), at);
                     return;
                 }
                 let registry = self.registries.entry(service.clone()).or_default();
                 registry.answers += 1;
-                registry.last_good = Some(at.into());
+                registry.last_good = Some(at);
                 (registry.failing_since, registry.error) = (None, None);
                 tracing::info!(%service, backends, "the registry answered");
                 self.remember("registered", |state, control| {

@@ -37,7 +37,7 @@ pub enum AttachError {
         /// Which mode.
         mode: &'static str,
         /// What the kernel said.
-        source: ProgramError,
+        source: Box<ProgramError>,
         /// What may help.
         hint: &'static str,
     },
@@ -92,7 +92,7 @@ pub fn attach(
             }
             Err(source) => {
                 let hint = hint(&source);
-                let interface = interface.to_owned();
+                let (interface, source) = (interface.to_owned(), Box::new(source));
                 let mode = if *mode == XdpMode::Native {
                     "native"
                 } else {

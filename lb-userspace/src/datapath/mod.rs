@@ -160,7 +160,9 @@ fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
         .program_mut(PROGRAM)
         .and_then(|found| found.try_into().ok())
         .ok_or(AttachError::NoProgram(PROGRAM))?;
-    program.load().map_err(LoadError::from)?;
+    program
+        .load()
+        .map_err(|error| LoadError::from(Box::new(error)))?;
     tracing::debug!(took = ?started.elapsed(), "loaded the program");
     Ok(loaded)
 }

@@ -37,10 +37,10 @@ pub const MAPS: [&str; 9] = [
 pub enum LoadError {
     /// The kernel refused maps or object.
     #[error("the kernel refused the XDP program: {0}")]
-    Refused(#[from] EbpfError),
+    Refused(#[from] Box<EbpfError>),
     /// The kernel's verifier refused the program.
     #[error("the kernel refused the XDP program: {0}")]
-    Unverified(#[from] aya::programs::ProgramError),
+    Unverified(#[from] Box<aya::programs::ProgramError>),
     /// A map is not there or not what it should be.
     #[error("map {0} is missing from the object: this build of lb is broken")]
     Missing(&'static str),
@@ -92,7 +92,7 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
-    let mut ebpf = loader.load(object)?;
+    let mut ebpf = loader.load(object).map_err(Box::new)?;
     let map_bytes = MAPS
         .iter()
         .filter_map(|name| ebpf.map(name))

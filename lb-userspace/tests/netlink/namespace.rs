@@ -125,10 +125,13 @@ impl Cable {
              peer name eth0 address 02:00:00:00:00:02 netns {}",
             far.path(),
         ));
-        near.ip("address add 10.0.0.1/24 dev eth0\n\
+        // No addresses but these: the kernel would add its own some time after the link is up.
+        near.ip("link set eth0 addrgenmode none\n\
+                 address add 10.0.0.1/24 dev eth0\n\
                  address add fd00::1/64 dev eth0 nodad\n\
                  link set eth0 up\n");
-        far.ip("address add 10.0.0.2/24 dev eth0\n\
+        far.ip("link set eth0 addrgenmode none\n\
+                address add 10.0.0.2/24 dev eth0\n\
                 address add 10.0.0.3/24 dev eth0\n\
                 address add fd00::2/64 dev eth0 nodad\n\
                 link set eth0 up\n");

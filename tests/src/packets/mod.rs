@@ -13,8 +13,11 @@ mod program;
 mod shape;
 mod tunnel;
 
+pub mod failure;
 pub mod fixture;
 pub mod pcap;
+pub mod properties;
+pub mod random;
 
 pub use balancer::{Balancer, LIMITS};
 pub use decap::{Decap, Prefix};

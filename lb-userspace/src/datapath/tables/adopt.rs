@@ -69,7 +69,7 @@ impl Tables {
                 let earlier =
                     (0..place).find(|other| self.arrays.services[*other].key() == service.key())?;
                 self.arrays.services[earlier].publish(Table::default());
-            } else if !table.is_empty() && !self.regions.claim(table.base(), table.len()) {
+            } else if !table.is_empty() && !self.regions.claim(table.base(), table.size()) {
                 return None;
             }
         }

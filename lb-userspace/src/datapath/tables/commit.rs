@@ -107,7 +107,7 @@ impl Tables {
         if !old.is_empty() {
             self.retired.push(Retired::Region {
                 start: former.base(),
-                len: former.len(),
+                len: former.size(),
             });
         }
         Ok(())

@@ -90,7 +90,7 @@ impl Tables {
     }
 
     fn read(&self, table: Table) -> Vec<Slot> {
-        (table.base()..table.base() + table.len())
+        (table.base()..table.base() + table.size())
             .map(|index| self.arrays.slots[SlotLine::of(index) as usize].slot(index))
             .collect()
     }

@@ -37,10 +37,10 @@ impl Tables {
             let service = &self.arrays.services[placed.place as usize];
             let table = service.table();
             service.publish(Table::default());
-            if table.len() > 0 {
+            if table.size() > 0 {
                 self.retired.push(Retired::Region {
                     start: table.base(),
-                    len: table.len(),
+                    len: table.size(),
                 });
             }
             self.retired.push(Retired::Service(placed.id));

@@ -1,0 +1,28 @@
+//! Random tables and random frames, reproducible from a seed.
+//!
+//! The generator is `fastrand`: it is in the dependency tree anyway, has no dependencies of its
+//! own, and what it draws for a seed does not change within a version. Nothing here needs more.
+
+mod configuration;
+mod event;
+mod frames;
+mod mutation;
+
+pub use configuration::Configuration;
+pub use event::happen;
+pub use frames::Frames;
+
+use fastrand::Rng;
+
+/// One of the values.
+///
+/// # Panics
+/// If there is none.
+pub(super) fn one_of<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[rng.usize(..values.len())]
+}
+
+/// True once in so many times.
+pub(super) fn once_in(rng: &mut Rng, times: u32) -> bool {
+    rng.u32(..times) == 0
+}
