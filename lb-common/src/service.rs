@@ -163,7 +163,11 @@ impl Table {
     /// Number of slots; 0 also where there is no service.
     #[must_use]
     pub const fn size(self) -> u32 {
-        if self.is_present() && !self.is_empty() { 1 << self.bits() } else { 0 }
+        if self.is_present() && !self.is_empty() {
+            1 << self.bits()
+        } else {
+            0
+        }
     }
 
     /// The slot of a flow, as an index into all slots.

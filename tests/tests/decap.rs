@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use lb_common::{DecapVerdict, Link};
 use lb_tests::packets::{
-    Decap, ETHERNET, Outcome, Prefix, SHORTEST_FRAME, Segment, Shape, Transport, Tunnel,
-    XdpAction,
+    Decap, ETHERNET, Outcome, Prefix, SHORTEST_FRAME, Segment, Shape, Transport, Tunnel, XdpAction,
     fixture::{self, Kind, VIPS},
     hex,
 };
@@ -182,7 +181,8 @@ fn cut_and_lying_inner_packets_are_dropped() {
     for case in tunnelled() {
         let (start, length_field) = (case.start(), case.start() + [2, 4][case.inner]);
         for lie in [[0xff, 0xff], [1, 0]] {
-            let frame = case.with(|frame| frame[length_field..length_field + 2].copy_from_slice(&lie));
+            let frame =
+                case.with(|frame| frame[length_field..length_field + 2].copy_from_slice(&lie));
             expect(&mut decap, &frame, DecapVerdict::Malformed);
         }
         let version = case.with(|frame| frame[start] ^= 0x20);
@@ -214,7 +214,11 @@ fn every_prefix_of_every_tunnel_is_judged_alike() {
                 decap.agree(prefix)
             };
             let is_opened = outcome.verdict == DecapVerdict::Opened;
-            assert_eq!(is_opened, length >= end_of_packet(&case), "{length} bytes: {outcome}");
+            assert_eq!(
+                is_opened,
+                length >= end_of_packet(&case),
+                "{length} bytes: {outcome}"
+            );
             assert_ne!(outcome.action, XdpAction::Aborted);
             if !is_opened {
                 assert_eq!(outcome.bytes, prefix);

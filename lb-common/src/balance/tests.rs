@@ -35,10 +35,17 @@ fn run(tables: &HostTables, bytes: &[u8]) -> Verdict {
 
 /// The backend whose counter a packet of a flow raises.
 fn backend_of(tables: &HostTables, bytes: &[u8]) -> u16 {
-    let packets = || tables.backend_counters.iter().map(|cell| cell.get().packets);
+    let packets = || {
+        tables
+            .backend_counters
+            .iter()
+            .map(|cell| cell.get().packets)
+    };
     let before: Vec<u64> = packets().collect();
     assert_eq!(run(tables, bytes), Verdict::Transmitted);
-    let risen = packets().zip(before).position(|(after, before)| after > before);
+    let risen = packets()
+        .zip(before)
+        .position(|(after, before)| after > before);
     risen.expect("a backend was counted") as u16
 }
 
@@ -106,7 +113,10 @@ fn a_slot_or_a_service_without_backend_drops() {
     let tables = serving(Slot::settled(999));
     assert_eq!(run(&tables, &tcp_frame(1, SYN)), Verdict::NoBackend);
     let tables = serving(Slot::settled(1));
-    tables.services.iter().for_each(|service| service.publish(Table::empty()));
+    tables
+        .services
+        .iter()
+        .for_each(|service| service.publish(Table::empty()));
     assert_eq!(run(&tables, &tcp_frame(1, SYN)), Verdict::NoBackend);
     // Nothing is said about backends to what is no packet.
     let mut lying = tcp_frame(1, SYN);
@@ -245,7 +255,17 @@ fn a_packet_renews_what_is_remembered() {
     tables.now = 200;
     assert_eq!(backend_of(&tables, &tcp_frame(1, ACK)), 2);
     let remembered: Vec<_> = tables.flows.iter().flat_map(FlowSet::iter).collect();
-    assert!(matches!(remembered[..], [(_, Remembered { seen: 200, backend: 2, .. })]));
+    assert!(matches!(
+        remembered[..],
+        [(
+            _,
+            Remembered {
+                seen: 200,
+                backend: 2,
+                ..
+            }
+        )]
+    ));
 }
 
 #[test]

@@ -9,7 +9,10 @@ use crate::{
     testing::{self, address, frame, udp, words},
 };
 
-const INNER: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
+const INNER: [(&str, &str); 2] = [
+    ("198.51.100.7", "10.200.0.1"),
+    ("2001:db8::7", "fd00:200::1"),
+];
 /// The load balancer and the backend of each outer family.
 const OUTER: [(&str, &str); 2] = [("10.1.255.1", "10.1.0.1"), ("fd00:1::ff", "fd00:1::1")];
 
@@ -57,7 +60,11 @@ fn what_the_balancer_sends_is_opened() {
         let mut frame = HostFrame::new(&bytes);
         assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
         assert_eq!(frame.bytes()[12..], packet[12..]);
-        assert_eq!(frame.bytes()[..12], bytes[..12], "the tunnel's hardware addresses");
+        assert_eq!(
+            frame.bytes()[..12],
+            bytes[..12],
+            "the tunnel's hardware addresses"
+        );
     }
 }
 
@@ -114,7 +121,11 @@ fn lying_and_cut_tunnels_are_dropped() {
         let (packet, bytes) = tunnelled(inner, outer);
         let start = bytes.len() - (packet.len() - 14);
         for length in start..bytes.len() {
-            assert_eq!(run(&bytes[..length]), DecapVerdict::Malformed, "{length} bytes");
+            assert_eq!(
+                run(&bytes[..length]),
+                DecapVerdict::Malformed,
+                "{length} bytes"
+            );
         }
         // The inner packet claims one byte more than the outer one has.
         let mut longer = bytes.clone();

@@ -144,11 +144,19 @@ fn lengths_must_fit_each_other_and_the_frame() {
 fn a_question_about_a_flow_has_the_hash_of_its_packets() {
     let secret = HashKey::derive(b"question");
     for family in [0, 1] {
-        let bytes = frame(CLIENTS[family], VIPS[family], TCP, &testing::tcp(7, 80, ACK));
+        let bytes = frame(
+            CLIENTS[family],
+            VIPS[family],
+            TCP,
+            &testing::tcp(7, 80, ACK),
+        );
         let packet = parse(&bytes).expect("a packet");
         let asked = Packet::of_flow(packet.key, words(CLIENTS[family]), 7);
         let destination = packet.key.hash(&secret);
-        assert_eq!(asked.flow(&secret, destination), packet.flow(&secret, destination));
+        assert_eq!(
+            asked.flow(&secret, destination),
+            packet.flow(&secret, destination)
+        );
     }
 }
 

@@ -11,6 +11,9 @@ use crate::{Error, OBJECTS_VARIABLE, Toolchain, places, toolchain::TARGET};
 /// The objects, one for each program under `lb-ebpf/src/bin`.
 pub const OBJECTS: [&str; 4] = ["balancer", "bench", "decap", "pass"];
 
+/// What cargo tells build scripts of the feature `bpf-log`: programs that log dropped packets.
+const LOG_FEATURE: &str = "CARGO_FEATURE_BPF_LOG";
+
 /// Puts the objects into `out`, a build script's `OUT_DIR`.
 ///
 /// # Errors
@@ -30,6 +33,9 @@ fn compile(toolchain: &Toolchain, workspace: &Path, target: &Path) -> Result<Pat
     let mut cargo = toolchain.cargo("build", target);
     for object in OBJECTS {
         cargo.args(["--bin", object]);
+    }
+    if env::var_os(LOG_FEATURE).is_some() {
+        cargo.args(["--features", "log"]);
     }
     let status = cargo
         .current_dir(workspace)

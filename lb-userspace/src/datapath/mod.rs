@@ -7,6 +7,8 @@ pub mod desired;
 mod history;
 pub mod lookup;
 mod mapped;
+#[cfg(feature = "bpf-log")]
+mod packet_log;
 pub mod pins;
 mod places;
 pub mod program;
@@ -163,6 +165,8 @@ fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
     program
         .load()
         .map_err(|error| LoadError::from(Box::new(error)))?;
+    #[cfg(feature = "bpf-log")]
+    packet_log::follow(&mut loaded.ebpf);
     tracing::debug!(took = ?started.elapsed(), "loaded the program");
     Ok(loaded)
 }

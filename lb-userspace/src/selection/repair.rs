@@ -84,10 +84,10 @@ fn release(owners: &[u16], load: &mut Load, salt: u64) -> Vec<u32> {
         .map(|(have, most)| have.saturating_sub(*most))
         .collect();
     let mut missing = load.shortage().saturating_sub(surplus.iter().sum());
-    for member in 0..surplus.len() {
-        let above = (load.have[member] - surplus[member]).saturating_sub(load.exact[member]);
+    for ((have, exact), given) in load.have.iter().zip(&load.exact).zip(&mut surplus) {
+        let above = (have - *given).saturating_sub(*exact);
         let more = above.min(missing);
-        surplus[member] += more;
+        *given += more;
         missing -= more;
     }
     let mut held: Vec<Vec<(u64, u32)>> = vec![Vec::new(); surplus.len()];

@@ -15,9 +15,9 @@ use lb_userspace::{
     config::Limits,
     datapath::{
         Mapped,
+        arrays::{Arrays, Lengths},
         counters::TrafficCounters,
         program::{self, Loaded},
-        arrays::{Arrays, Lengths},
         tables::Tables,
     },
     objects,
@@ -118,6 +118,12 @@ impl Balancer {
     #[must_use]
     pub const fn now(&self) -> u16 {
         self.changing.now.get()
+    }
+
+    /// TCP packets of disputed slots since the last reset.
+    #[must_use]
+    pub const fn disputed(&self) -> u64 {
+        self.changing.disputed.get()
     }
 
     /// Puts a flow into both flow caches.

@@ -18,6 +18,8 @@ pub(super) struct Changing {
     pub(super) backends: Vec<Cell<Counters>>,
     /// The last known tick of the kernel's clock.
     pub(super) now: Cell<u16>,
+    /// Packets so far whose slot was disputed, so that they were told apart by their time.
+    pub(super) disputed: Cell<u64>,
     /// Where the last packet was redirected to.
     pub(super) egress: Cell<Option<u32>>,
 }
@@ -32,6 +34,7 @@ impl Changing {
             services: counters(services),
             backends: counters(lengths.backends),
             now: Cell::new(now),
+            disputed: Cell::new(0),
             egress: Cell::new(None),
         }
     }
@@ -99,6 +102,7 @@ impl Tables for Beside<'_> {
             .chain((self.kernel_tick)())
             .fold(self.changing.now.get(), later);
         self.changing.now.set(now);
+        self.changing.disputed.set(self.changing.disputed.get() + 1);
         now
     }
 

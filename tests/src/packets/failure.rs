@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    outcome::{Pair, Verdicts, XdpAction, hex},
+    outcome::{Pair, hex},
     pcap,
 };
 
@@ -20,12 +20,6 @@ pub struct Place<'a> {
     pub number: u64,
     /// The tables.
     pub configuration: &'a dyn Display,
-}
-
-/// Whether both did the same, and the kernel did not abort.
-#[must_use]
-pub fn is_agreement<V: Verdicts>(pair: &Pair<V>) -> bool {
-    pair.kernel == pair.host && pair.kernel.action != XdpAction::Aborted
 }
 
 /// Writes the frames into a capture in `folder` (the input, then what kernel and host made of it)

@@ -1,16 +1,11 @@
 //! Services whose backend is known beforehand: each has one, so no hash decides.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use lb_common::{Address, Forward, Link, NextHop, ServiceKey, service};
 use lb_userspace::datapath::desired::{DesiredMember, DesiredService, Flows, Route};
 
-use super::{
-    balancer::Balancer,
-    program::INGRESS,
-    shape::{BALANCER_LINK, Shape},
-    tunnel::Tunnel,
-};
+use super::{balancer::Balancer, program::INGRESS, shape::BALANCER_LINK, tunnel::Tunnel};
 
 /// Every service's address, IPv4 and IPv6.
 pub const VIPS: [&str; 2] = ["10.200.0.1", "fd00:200::1"];

@@ -140,6 +140,12 @@ pub struct Pair<V> {
 }
 
 impl<V: Verdicts> Pair<V> {
+    /// Whether both did the same, and the kernel did not abort.
+    #[must_use]
+    pub fn is_agreement(&self) -> bool {
+        self.kernel == self.host && self.kernel.action != XdpAction::Aborted
+    }
+
     /// The outcome that both agree on.
     ///
     /// # Panics
@@ -148,7 +154,7 @@ impl<V: Verdicts> Pair<V> {
     #[track_caller]
     pub fn agreed(self, input: &[u8]) -> Outcome<V> {
         assert!(
-            self.kernel == self.host && self.kernel.action != XdpAction::Aborted,
+            self.is_agreement(),
             "kernel and host differ\ninput  {}\nkernel {}\nhost   {}",
             hex(input),
             self.kernel,

@@ -1,9 +1,12 @@
 //! Slots that have changed hands: which backend a flow goes to, packet by packet.
 
+use std::time::{Duration, Instant};
+
 use lb_common::{Forward, Verdict, service};
 use lb_tests::packets::{
-    Balancer, SHORTEST_FRAME, Segment, Shape, Transport, relinked,
+    Balancer, SHORTEST_FRAME, Segment, Shape, Transport,
     fixture::{self, EVERY_PORT_VIPS, Kind, VIPS},
+    relinked,
 };
 use lb_userspace::datapath::desired::{DesiredMember, DesiredService, Flows};
 
@@ -48,7 +51,9 @@ impl Dispute {
             })
             .collect();
         let tables = self.balancer.tables();
-        tables.commit(&desired, fixture::route).expect("there is room");
+        tables
+            .commit(&desired, fixture::route)
+            .expect("there is room");
     }
 
     /// Ends the dispute wherever no remembered flow would lose its backend.
@@ -91,7 +96,13 @@ fn tcp(family: usize, client_port: u16, segment: Segment) -> Shape {
 fn a_new_flow_goes_to_the_current_backend_and_stays() {
     let mut dispute = Dispute::new();
     for family in [0, 1] {
-        for segment in [Segment::Syn, Segment::Ack, Segment::Syn, Segment::Fin, Segment::Reset] {
+        for segment in [
+            Segment::Syn,
+            Segment::Ack,
+            Segment::Syn,
+            Segment::Fin,
+            Segment::Reset,
+        ] {
             assert_eq!(dispute.backend_of(&tcp(family, 1, segment)), SECOND);
         }
     }
@@ -219,6 +230,25 @@ fn flows_to_two_ports_of_one_service_are_two_flows() {
         assert_eq!(to(80, Segment::Ack), FIRST);
         assert_eq!(to(443, Segment::Ack), SECOND);
     }
+}
+
+/// A tick is 256 of the kernel's jiffies: 0.26 s to 2.56 s, as the kernel was built.
+#[test]
+fn remembered_flows_carry_the_time_of_their_last_packet() {
+    let mut dispute = Dispute::new();
+    let mut seen = || {
+        dispute.backend_of(&tcp(0, 1, Segment::Ack));
+        dispute.balancer.remembered()[0].seen
+    };
+    let (start, first) = (Instant::now(), seen());
+    let next = loop {
+        match seen() {
+            same if same == first => assert!(start.elapsed() < Duration::from_secs(5)),
+            other => break other,
+        }
+    };
+    assert_eq!(next, first.wrapping_add(1));
+    dispute.balancer.compare().expect("the same tables");
 }
 
 #[test]

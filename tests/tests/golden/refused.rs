@@ -42,8 +42,16 @@ fn around_the_mtu(shape: &Shape, kind: Kind) -> [Case; 3] {
     };
     let too_big = with_payload(largest + 1, 0).frame();
     [
-        Case::sent(format!("{kind:?} just fits"), &with_payload(largest, 0), kind),
-        Case::sent(format!("{kind:?} just fits, padded"), &with_payload(largest, 9), kind),
+        Case::sent(
+            format!("{kind:?} just fits"),
+            &with_payload(largest, 0),
+            kind,
+        ),
+        Case::sent(
+            format!("{kind:?} just fits, padded"),
+            &with_payload(largest, 9),
+            kind,
+        ),
         Case::unchanged(format!("{kind:?} too big"), too_big, Verdict::TooBig),
     ]
 }

@@ -35,6 +35,10 @@ impl<'a> MapTables<'a> {
     #[must_use]
     pub(crate) fn settle(&self, verdict: Verdict) -> u32 {
         lb_ebpf::bump(maps::VERDICTS.get_ptr_mut(verdict as u32));
+        #[cfg(feature = "log")]
+        if verdict.action() == Action::Drop {
+            aya_log_ebpf::debug!(self.context, "dropped a packet, verdict {}", verdict as u32);
+        }
         match verdict.action() {
             Action::Pass => xdp_action::XDP_PASS,
             Action::Transmit => xdp_action::XDP_TX,

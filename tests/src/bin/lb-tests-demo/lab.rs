@@ -119,7 +119,8 @@ impl Lab {
         self.lbctl()?.backends()
     }
 
-    /// Whether all rows that `wanted` picks are in `state`; the error tells which are not.
+    /// Whether all rows that `wanted` picks are in `state`, and packets know: up are those that
+    /// have slots, and only those. The error tells which are not.
     pub(crate) fn all_are(
         &self,
         state: &str,
@@ -130,13 +131,19 @@ impl Lab {
         if wanted.peek().is_none() {
             return Err("no such backend is listed".into());
         }
+        let has_slots = state == "up";
         let others: Vec<_> = wanted
-            .filter(|row| row.state != state)
+            .filter(|row| row.state != state || (row.slots_share > 0.0) != has_slots)
             .map(|row| {
-                format!(
-                    "{}/{} is {} ({})",
-                    row.service, row.address, row.state, row.reason
-                )
+                let BackendRow {
+                    service,
+                    address,
+                    state,
+                    reason,
+                    slots_share,
+                    ..
+                } = row;
+                format!("{service}/{address} is {state} ({reason}), slots {slots_share}")
             })
             .collect();
         if others.is_empty() {

@@ -12,8 +12,8 @@ use lb_common::{
     flow::Remembered, packet::Packet, service,
 };
 use lb_userspace::datapath::{
+    arrays::Arrays,
     desired::{DesiredMember, DesiredService, Flows, Route},
-    tables::Arrays,
 };
 
 use super::{once_in, one_of};
@@ -67,17 +67,16 @@ impl Configuration {
             }
             stages.push(stage);
         }
-        let backends = (0..BACKENDS).flat_map(|number| [false, true].map(|six| backend(number, six)));
+        let backends =
+            (0..BACKENDS).flat_map(|number| [false, true].map(|six| backend(number, six)));
         let routes = backends
-            .filter(|_| rng.u32(..8) > 0)
-            .map(|address| (address, random_route(rng, &address)))
+            .filter_map(|address| {
+                let is_known = !once_in(rng, 8);
+                is_known.then(|| (address, random_route(rng, &address)))
+            })
             .collect();
-        let client = |_| {
-            let address: IpAddr = one_of(rng, &CLIENTS).parse().expect("client address");
-            SocketAddr::new(address, one_of(rng, &[1, 1024, 40_000, 65_535]))
-        };
         Self {
-            clients: (0..12).map(client).collect(),
+            clients: (0..12).map(|_| random_client(rng)).collect(),
             key: HashKey::derive(&rng.u64(..).to_ne_bytes()),
             stages,
             routes,
@@ -93,9 +92,10 @@ impl Configuration {
             balancer.tables().commit(stage, route)?;
         }
         balancer.set_inserts_per_tick(self.inserts_per_tick);
-        let services = self.stages[self.stages.len() - 1].iter();
-        for service in services.filter(|_| rng.u32(..4) == 0) {
-            scramble(rng, balancer.arrays(), &service.key);
+        for service in &self.stages[self.stages.len() - 1] {
+            if once_in(rng, 4) {
+                scramble(rng, balancer.arrays(), &service.key);
+            }
         }
         self.remember_some(rng, balancer);
         Ok(())
@@ -129,7 +129,10 @@ impl Configuration {
                 let Some(position) = found.ok().filter(|_| rng.u32(..3) == 0) else {
                     continue;
                 };
-                let backend = one_of(rng, &[position.slot.current, position.slot.previous, 3, 999]);
+                let backend = one_of(
+                    rng,
+                    &[position.slot.current, position.slot.previous, 3, 999],
+                );
                 let generation = arrays
                     .backends
                     .get(usize::from(backend))
@@ -139,7 +142,9 @@ impl Configuration {
                     Remembered {
                         backend,
                         generation: generation.wrapping_add(rng.u16(..10) / 9),
-                        seen: balancer.now().wrapping_sub(one_of(rng, &[0, 1, 300, 30_000])),
+                        seen: balancer
+                            .now()
+                            .wrapping_sub(one_of(rng, &[0, 1, 300, 30_000])),
                     },
                 );
             }
@@ -178,6 +183,11 @@ impl Display for Configuration {
     }
 }
 
+fn random_client(rng: &mut Rng) -> SocketAddr {
+    let address: IpAddr = one_of(rng, &CLIENTS).parse().expect("client address");
+    SocketAddr::new(address, one_of(rng, &[1, 1024, 40_000, 65_535]))
+}
+
 fn random_key(rng: &mut Rng) -> ServiceKey {
     let address: IpAddr = one_of(rng, &VIPS).parse().expect("service address");
     let protocol = one_of(rng, &[service::TCP, service::TCP, service::UDP]);
@@ -186,7 +196,7 @@ fn random_key(rng: &mut Rng) -> ServiceKey {
 
 fn random_service(rng: &mut Rng) -> DesiredService {
     let ipv6 = rng.bool();
-    let members = (0..BACKENDS).filter(|_| rng.bool()).collect::<Vec<_>>();
+    let members: Vec<u16> = (0..BACKENDS).filter(|_| rng.bool()).collect();
     DesiredService {
         key: random_key(rng),
         forward: one_of(rng, &[Forward::L2, Forward::Ipip, Forward::Ipip]),
@@ -205,7 +215,7 @@ fn random_service(rng: &mut Rng) -> DesiredService {
 /// Some members lose or regain their slots, and one may go for good.
 fn change(rng: &mut Rng, service: &mut DesiredService) {
     for member in &mut service.members {
-        member.weight = one_of(rng, &[0, 0, 50, 100]);
+        member.weight = one_of(rng, &[0, 50, 100, 100]);
         member.flows = one_of(rng, &[Flows::Stay, Flows::Drain, Flows::Leave]);
     }
     if once_in(rng, 5) {
@@ -236,12 +246,17 @@ fn random_route(rng: &mut Rng, to: &Address) -> Route {
 
 /// The way to a backend, often the one that the packets came by.
 pub(super) fn random_next_hop(rng: &mut Rng) -> NextHop {
+    const I: u32 = INGRESS;
+
     let mut link = Link::default();
     rng.fill(&mut link.destination);
     rng.fill(&mut link.source);
     NextHop {
-        interface: one_of(rng, &[INGRESS, INGRESS, INGRESS, 0, 2, u32::MAX]),
-        mtu: one_of(rng, &[1500, 1500, 1500, 65_535, 1280, 100, 60, 0]),
+        interface: one_of(rng, &[I, I, I, I, I, I, 2, 2, u32::MAX, 0]),
+        mtu: one_of(
+            rng,
+            &[1500, 1500, 1500, 1500, 3500, 65_535, 1280, 100, 60, 0],
+        ),
         link,
     }
 }
@@ -252,14 +267,21 @@ fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) -> Shape {
         port => port,
     };
     let vip = SocketAddr::new(key.address().into(), port);
-    let segments = [Segment::Syn, Segment::Syn, Segment::SynAck, Segment::Ack, Segment::Ack];
+    let segments = [
+        Segment::Syn,
+        Segment::Syn,
+        Segment::SynAck,
+        Segment::Ack,
+        Segment::Ack,
+    ];
     let transport = match key.protocol() {
         service::TCP => Transport::Tcp(one_of(rng, &segments)),
         _ => one_of(rng, &[Transport::Udp, Transport::UdpWithoutChecksum]),
     };
     let mut shape = Shape::new(&client.to_string(), &vip.to_string(), transport);
-    shape.traffic_class = one_of(rng, &[0, 0, 0xb8, 0xff, rng.u8(..)]);
-    shape.payload = vec![0x2a; one_of(rng, &[0, 1, 26, 60, 61, 1240, 1420, 1432])];
+    let any = rng.u8(..);
+    shape.traffic_class = one_of(rng, &[0, 0, 0xb8, 0xff, any]);
+    shape.payload = vec![0x2a; one_of(rng, &[0, 1, 26, 26, 60, 61, 1240, 1420, 1432])];
     shape.trailer = vec![0xa2; one_of(rng, &[0, 0, 0, 1, 6, 20])];
     if client.is_ipv4() && once_in(rng, 4) {
         shape.options = vec![1; rng.usize(1..=10) * 4];
@@ -278,8 +300,8 @@ fn scramble(rng: &mut Rng, arrays: &Arrays, key: &ServiceKey) {
         return;
     };
     let table = service.table();
-    for index in table.base()..table.base() + table.len() {
-        let owner = |rng: &mut Rng| one_of(rng, &[0, 1, 2, 3, 4, 128, 129, u16::MAX]);
+    for index in table.base()..table.base() + table.size() {
+        let owner = |rng: &mut Rng| one_of(rng, &[0, 1, 2, 3, 4, 5, 6, 128, 129, u16::MAX]);
         let slot = Slot {
             current: owner(rng),
             previous: owner(rng),

@@ -18,22 +18,29 @@ const ETHER_TYPES: [u16; 6] = [0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806, 0x0801];
 
 /// Changes a frame a little. `others` are frames to take parts from.
 pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
+    let at = place(rng, frame);
     match rng.u8(..16) {
-        0..=2 => set(frame, place(rng, frame), |byte| byte ^ 1 << rng.u8(..8)),
-        3 => set(frame, place(rng, frame), |_| rng.u8(..)),
-        4 => set(frame, place(rng, frame), |_| one_of(rng, &BYTES)),
+        0..=2 => set(frame, at, |byte| byte ^ 1 << rng.u8(..8)),
+        3 => set(frame, at, |_| rng.u8(..)),
+        4 => set(frame, at, |_| one_of(rng, &BYTES)),
         5 => frame.truncate(rng.usize(..=frame.len())),
         6 => {
             let more = rng.usize(1..80);
             frame.extend((0..more).map(|_| rng.u8(..)));
         }
-        7 => put(frame, place(rng, frame), one_of(rng, &WORDS)),
+        7 => put(frame, at, one_of(rng, &WORDS)),
         8 => lie_about_length(rng, frame),
         9 => lie_about_transport(rng, frame),
-        10 => put(frame, ETHERNET + 6, one_of(rng, &[0x2000, 0x4000, 0x8000, 1, 0x1fff])),
+        10 => put(
+            frame,
+            ETHERNET + 6,
+            one_of(rng, &[0x2000, 0x4000, 0x8000, 1, 0x1fff]),
+        ),
         11 => {
             let protocol = ETHERNET + one_of(rng, &[6, 9]);
-            set(frame, protocol, |_| one_of(rng, &[1, 4, 6, 17, 41, 44, 58, 132]));
+            set(frame, protocol, |_| {
+                one_of(rng, &[1, 4, 6, 17, 41, 44, 58, 132])
+            });
         }
         12 => put(frame, 12, one_of(rng, &ETHER_TYPES)),
         13 => {
@@ -45,14 +52,13 @@ pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
             }
         }
         14 => {
-            let at = place(rng, frame);
             let more = one_of(rng, &[1, 4, 8, 20]);
+            let at = at.min(frame.len());
             frame.splice(at..at, (0..more).map(|_| rng.u8(..)));
         }
         _ => {
-            let from = place(rng, frame);
-            let to = frame.len().min(from + one_of(rng, &[1, 4, 8, 20]));
-            frame.drain(from..to);
+            let end = frame.len().min(at + one_of(rng, &[1, 4, 8, 20]));
+            frame.drain(at.min(end)..end);
         }
     }
 }
@@ -80,7 +86,8 @@ fn lie_about_length(rng: &mut Rng, frame: &mut [u8]) {
         .wrapping_sub(one_of(rng, &[14, 34, 54]))
         .wrapping_add(one_of(rng, &[0, 1, 2, 20, 40]))
         .wrapping_sub(one_of(rng, &[0, 1, 2, 20, 40]));
-    let length = one_of(rng, &[about, about, one_of(rng, &WORDS)]);
+    let far = one_of(rng, &WORDS);
+    let length = one_of(rng, &[about, about, far]);
     put(frame, ETHERNET + one_of(rng, &[2, 4]), length);
 }
 
@@ -93,7 +100,8 @@ fn lie_about_transport(rng: &mut Rng, frame: &mut [u8]) {
         _ => {
             let about = (frame.len() - transport.min(frame.len())) as u16;
             let about = about.wrapping_add(one_of(rng, &[0, 1, 2, u16::MAX, u16::MAX - 1]));
-            put(frame, transport + 4, one_of(rng, &[about, one_of(rng, &WORDS)]));
+            let far = one_of(rng, &WORDS);
+            put(frame, transport + 4, one_of(rng, &[about, far]));
         }
     }
 }

@@ -1,0 +1,109 @@
+//! How much work the programs are for the kernel's verifier.
+//!
+//! The verifier gives up at a million instructions, which it counts on every path that it cannot
+//! join with another; older kernels join fewer. A change that doubles the number here may be
+//! refused there. `LB_TEST_BLESS=1` records the numbers of this kernel as the new baseline.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use aya::{Ebpf, programs::Xdp};
+use lb_userspace::objects;
+use serde::{Deserialize, Serialize};
+
+/// A quarter of what any kernel since 5.2 takes (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const HARD_LIMIT: u32 = 250_000;
+/// Growth over the baseline, on the kernel that it was recorded on.
+const ALLOWED_PERCENT: u32 = 10;
+
+/// What is recorded.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Baseline {
+    /// The kernel's release, as `uname -r` says it.
+    kernel: String,
+    /// Verified instructions by program.
+    instructions: BTreeMap<String, u32>,
+}
+
+#[test]
+fn no_program_outgrows_its_budget() {
+    let now = Baseline {
+        kernel: kernel(),
+        instructions: verified_instructions(),
+    };
+    for (program, count) in &now.instructions {
+        assert!(
+            *count <= HARD_LIMIT,
+            "{program}: {count} instructions of {HARD_LIMIT}"
+        );
+    }
+    if std::env::var_os("LB_TEST_BLESS").is_some() {
+        now.record();
+        return;
+    }
+    let then = Baseline::recorded();
+    let programs = |baseline: &Baseline| baseline.instructions.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(programs(&now), programs(&then), "{}", hint());
+    let is_comparable = now.kernel == then.kernel;
+    println!("kernel {}, baseline of {}", now.kernel, then.kernel);
+    for (program, count) in &now.instructions {
+        let recorded = then.instructions[program];
+        println!("{program:<14}{count:>8}, recorded {recorded:>8}");
+        let budget = recorded + recorded * ALLOWED_PERCENT / 100;
+        assert!(
+            !is_comparable || *count <= budget,
+            "{program}: {count} instructions, {recorded} recorded; {}",
+            hint()
+        );
+    }
+}
+
+impl Baseline {
+    fn path() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/verifier-budget.toml"))
+    }
+
+    fn recorded() -> Self {
+        let text = fs::read_to_string(Self::path()).expect("the baseline is in the repository");
+        toml::from_str(&text).expect("a baseline")
+    }
+
+    fn record(&self) {
+        let text = toml::to_string(self).expect("numbers and names");
+        let text = format!(
+            "# Instructions that the verifier processes; see {}.\n{text}",
+            file!()
+        );
+        fs::write(Self::path(), text).expect("the repository can be written");
+    }
+}
+
+fn hint() -> &'static str {
+    "if that is wanted: LB_TEST_BLESS=1 cargo test -p lb-tests --test verifier_budget"
+}
+
+fn kernel() -> String {
+    let name = nix::sys::utsname::uname().expect("the kernel has a name");
+    name.release().to_string_lossy().into_owned()
+}
+
+/// Every program of every object, loaded.
+fn verified_instructions() -> BTreeMap<String, u32> {
+    let mut instructions = BTreeMap::new();
+    for object in [
+        objects::BALANCER,
+        objects::DECAP,
+        objects::PASS,
+        objects::BENCH,
+    ] {
+        let mut ebpf = Ebpf::load(object).expect("the kernel takes the object");
+        for (name, program) in ebpf.programs_mut() {
+            let program: &mut Xdp = program.try_into().expect("an XDP program");
+            program.load().expect("the verifier takes the program");
+            let info = program.info().expect("the kernel describes the program");
+            let count = info.verified_instruction_count();
+            instructions.insert(name.to_owned(), count.expect("a kernel since 5.16"));
+        }
+    }
+    instructions
+}
