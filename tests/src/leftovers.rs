@@ -1,11 +1,6 @@
 //! Proof that a test left nothing on the machine.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, path::Path, time::Duration};
 
 use crate::{error::RigError, waiting};
 
@@ -21,23 +16,12 @@ impl Machine {
     /// The machine as it is now.
     #[must_use]
     pub fn now() -> Self {
-        let folders = [
-            "/run/netns",
-            "/run/lb",
-            "/var/lib/lb",
-            "/sys/fs/bpf",
-            "/sys/class/net",
-        ];
-        Self(
-            folders
-                .into_iter()
-                .flat_map(entries)
-                .chain(mounts())
-                .collect(),
-        )
+        let entries = FOLDERS.into_iter().flat_map(entries);
+        Self(entries.chain(interfaces()).chain(mounts()).collect())
     }
 
-    /// What is there now and was not before.
+    /// What is there now and was not before. Other programs' mounts and interfaces, which come and
+    /// go on a machine that is used, are not looked at.
     #[must_use]
     pub fn leftovers(&self) -> Vec<String> {
         Self::now().0.difference(&self.0).cloned().collect()
@@ -93,16 +77,32 @@ fn entries(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path().display().to_string());
     paths
-        .chain(PathBuf::from(folder).exists().then(|| folder.into()))
+        .chain(Path::new(folder).exists().then(|| folder.into()))
         .collect()
 }
 
+/// Interfaces with names that the rig gives.
+fn interfaces() -> Vec<String> {
+    let is_ours = |path: &String| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        ["eth0", "br0", "client", "balancer"].contains(&name) || name.starts_with("be")
+    };
+    let all = entries("/sys/class/net");
+    all.into_iter().filter(is_ours).collect()
+}
+
+/// Mounts where the rig and lb mount.
 fn mounts() -> Vec<String> {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let target = |line: &str| {
-        line.split(' ')
-            .nth(4)
-            .map(|target| format!("mount {target}"))
-    };
-    table.lines().filter_map(target).collect()
+    let targets = table.lines().filter_map(|line| line.split(' ').nth(4));
+    targets
+        .filter(|target| {
+            let is_below = |folder: &&str| Path::new(target).starts_with(folder);
+            ["/sys", "/run", "/var/lib"].contains(target) || FOLDERS.iter().any(is_below)
+        })
+        .map(|target| format!("mount {target}"))
+        .collect()
 }
+
+/// Where the rig, `ip netns` and lb leave things.
+const FOLDERS: [&str; 4] = ["/run/netns", "/run/lb", "/var/lib/lb", "/sys/fs/bpf"];

@@ -28,6 +28,9 @@ use super::{
 /// * The kernel gives up a neighbour that it knew without asking everybody. That is done first: one
 ///   that moved to another hardware address is reported with it, and never as lost.
 /// * A route that is gone, or an interface that is down, is reported at once.
+///
+/// The kernel asks for an IPv6 neighbour from the interface's link-local address. If somebody has
+/// taken that away, the neighbour is known only while the kernel itself sends packets to it.
 #[derive(Debug)]
 pub struct Neighbours {
     orders: mpsc::UnboundedSender<BTreeSet<IpAddr>>,

@@ -126,14 +126,17 @@ impl Cable {
             far.path(),
         ));
         // No addresses but these: the kernel would add its own some time after the link is up.
+        // It asks for IPv6 neighbours from a link-local address only.
         near.ip("link set eth0 addrgenmode none\n\
                  address add 10.0.0.1/24 dev eth0\n\
                  address add fd00::1/64 dev eth0 nodad\n\
+                 address add fe80::1/64 dev eth0 nodad\n\
                  link set eth0 up\n");
         far.ip("link set eth0 addrgenmode none\n\
                 address add 10.0.0.2/24 dev eth0\n\
                 address add 10.0.0.3/24 dev eth0\n\
                 address add fd00::2/64 dev eth0 nodad\n\
+                address add fe80::2/64 dev eth0 nodad\n\
                 link set eth0 up\n");
         Self { near, far }
     }

@@ -104,10 +104,12 @@ impl<'a> Stage<'a> {
             view.draw_if_due(lab, screen);
             attempt(lab)
         };
-        match &lab.lbd {
+        let outcome = match &lab.lbd {
             Some(lbd) => lbd.until(what, patience, attempt),
             None => waiting::until(what, patience, attempt),
-        }
+        };
+        view.draw(lab, screen);
+        outcome
     }
 
     /// Lets `count` requests of each family that start from now on be answered, or fail.
@@ -140,17 +142,26 @@ impl<'a> Stage<'a> {
 
 impl View {
     fn draw_if_due(&mut self, lab: &Lab, screen: &mut Screen) {
-        let due = self.drawn.elapsed() >= BETWEEN_DRAWINGS;
-        if !screen.is_watched() || !due || lab.web.is_empty() {
+        if self.drawn.elapsed() >= BETWEEN_DRAWINGS {
+            self.draw(lab, screen);
+        }
+    }
+
+    /// What cannot be drawn is not worth an error: whoever waits will see it too.
+    fn draw(&mut self, lab: &Lab, screen: &mut Screen) {
+        if !screen.is_watched() {
             return;
         }
         self.drawn = Instant::now();
         if let Ok(rows) = lab.backends() {
             self.rows = rows;
         }
-        // A table that cannot be drawn is not worth an error: whoever waits will see it too.
-        if let Ok(lines) = table::lines(lab, &self.rows, self.mark, screen.paint()) {
-            screen.table(lines);
+        if let Ok(families) = lab.web_since(self.mark)
+            && families
+                .iter()
+                .any(|seen| seen.answered() > 0 || !seen.failed.is_empty())
+        {
+            screen.table(table::lines(lab, &self.rows, &families, screen.paint()));
         }
     }
 }

@@ -1,21 +1,20 @@
 //! The live table: who gets which part of the requests.
 
-use lb_tests::{RigError, address::Family, lbctl::BackendRow, report::Interval};
+use lb_tests::{address::Family, lbctl::BackendRow, report::Interval};
 
 use crate::{
     lab::{BACKENDS, Lab, number_of},
     paint::Paint,
 };
 
-/// The table of the requests since `mark`.
+/// The table: what lbctl says, and what was seen of each family.
 pub(crate) fn lines(
     lab: &Lab,
     rows: &[BackendRow],
-    mark: u64,
+    families: &[Interval],
     paint: Paint,
-) -> Result<Vec<String>, RigError> {
-    let families = lab.web_since(mark)?;
-    let columns = || lab.web.iter().zip(&families);
+) -> Vec<String> {
+    let columns = || lab.web.iter().zip(families);
     let mut lines = vec![paint.faint(&format!(
         "   {:8}{}",
         "",
@@ -37,7 +36,7 @@ pub(crate) fn lines(
     }
     let totals: String = columns().map(|(_, seen)| total(seen, paint)).collect();
     lines.push(format!("   {:8}{totals}", ""));
-    Ok(lines)
+    lines
 }
 
 fn heading(family: Family) -> String {

@@ -45,11 +45,9 @@ pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
         12 => put(frame, 12, one_of(rng, &ETHER_TYPES)),
         13 => {
             let other = &others[rng.usize(..others.len())];
-            let (from, to) = (place(rng, other), place(rng, other));
-            let length = frame.len();
-            for at in from..to.min(length) {
-                frame[at] = other[at];
-            }
+            let end = place(rng, other).min(frame.len());
+            let start = at.min(end);
+            frame[start..end].copy_from_slice(&other[start..end]);
         }
         14 => {
             let more = one_of(rng, &[1, 4, 8, 20]);

@@ -32,14 +32,24 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
     stage.lab.echo.clear();
     stage.event("lbctl detach");
     stage.lab.lbctl()?.run(&["detach"])?;
-    let balancer = &stage.lab.topology.balancer;
-    let link = balancer.run(&["ip", "link", "show", "dev", "eth0"])?;
-    let gone = !link.contains("xdp");
-    stage.expect(
-        "no program is on the interface",
-        gone,
-        link.lines().next().unwrap_or_default(),
-    );
+    // The kernel takes a program off some milliseconds after its last holder is gone.
+    let gone = stage.until("the program to go", Duration::from_secs(1), |lab| {
+        let link = lab
+            .topology
+            .balancer
+            .run(&["ip", "link", "show", "dev", "eth0"]);
+        let link = link.map_err(|error| error.to_string())?;
+        if link.contains("xdp") {
+            Err(link)
+        } else {
+            Ok(())
+        }
+    });
+    let seen = gone
+        .as_ref()
+        .err()
+        .map_or("none".into(), ToString::to_string);
+    stage.expect("no program is on the interface", gone.is_ok(), &seen);
     let pins = stage.lab.pins();
     let seen = if pins.is_empty() {
         "none".into()

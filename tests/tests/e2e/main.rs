@@ -1,0 +1,7 @@
+//! lbd and lbctl from end to end: the real programs, real traffic, one network a test.
+//!
+//! One program for all topics, so that all tests share the machine's cores from beginning to end.
+
+mod site;
+
+mod forwarding;
