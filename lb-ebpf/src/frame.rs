@@ -6,7 +6,8 @@ use lb_common::{Frame, Header};
 /// The frame of an XDP program's context.
 ///
 /// The pointers are kept, not read anew for each access: the verifier tracks them, and every
-/// access is compared with the end. No pointer is subtracted, which would need `CAP_PERFMON`.
+/// access is compared with the end. Offsets that depend on the packet (options, lengths) are added
+/// to pointers, for which the loader needs `CAP_PERFMON`.
 pub struct XdpFrame<'a> {
     context: &'a XdpContext,
     data: usize,
@@ -31,6 +32,9 @@ impl<'a> XdpFrame<'a> {
         if start + size_of::<T>() > self.end {
             return None;
         }
+        // SAFETY: no packet lies at address zero. Without the hint the compiler tests for it, once
+        // for every header.
+        unsafe { core::hint::assert_unchecked(start != 0) };
         Some(start as *mut T)
     }
 

@@ -30,7 +30,7 @@ impl ConfigError {
         Self {
             file: file.to_owned(),
             line: source.span().map_or(0, |span| line(text, &span)),
-            field: String::new(),
+            field: path(source),
             message: source.message().trim_end().replace('\n', " "),
         }
     }
@@ -69,6 +69,15 @@ impl Fault {
             message: self.message,
         }
     }
+}
+
+/// The field that an error is about. `toml` tells it only where it has no text to quote.
+fn path(source: &toml::de::Error) -> String {
+    let mut source = source.clone();
+    source.set_input(None);
+    let text = source.to_string();
+    let named = text.lines().last().and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    named.unwrap_or_default().to_owned()
 }
 
 fn line(text: &str, span: &Range<usize>) -> usize {

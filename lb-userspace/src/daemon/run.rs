@@ -95,11 +95,13 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload_file(),
                 Some(call) = events.calls.recv() => {
+                    self.catch_up();
                     let answer = self.answer(call.request);
                     // Who asked may be gone.
                     let _ = call.answer.send(answer);
                 }
                 Some(report) = events.reports.recv() => {
+                    self.catch_up();
                     let _ = report.send(self.report());
                 }
                 Some(result) = events.checks.recv() => self.take_check(&result),
@@ -116,6 +118,13 @@ impl Daemon {
         }
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
         Ok(())
+    }
+
+    /// Brings into force what is being gathered: states that are told are those of the tables.
+    fn catch_up(&mut self) {
+        if self.apply_at.is_some() {
+            self.apply();
+        }
     }
 
     fn take_check(&mut self, result: &CheckResult) {

@@ -105,6 +105,10 @@ impl Reader {
         }
         let entry = self.requests.entry(hop.interface, hop.neighbour).await?;
         self.entries.insert(neighbour, entry);
+        if matches!(entry, Entry::Known(_) | Entry::Stale(_)) {
+            // It has answered. When it falls silent it is asked again without delay.
+            self.asked.remove(&neighbour);
+        }
         if entry.wants_asking(self.care) {
             self.ask(neighbour, entry).await?;
         }

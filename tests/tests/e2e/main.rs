@@ -4,4 +4,9 @@
 
 mod site;
 
+mod attachment;
+mod config;
+mod counters;
 mod forwarding;
+mod lifecycle;
+mod passing;

@@ -27,9 +27,13 @@ pub(crate) fn program(host: &Host, interface: &str) -> Option<Program> {
     })
 }
 
-/// Everything that is pinned in a host.
+/// Everything that lb has pinned in a host. Others have their places too: iproute2, the kernel.
 pub(crate) fn pins(host: &Host) -> Vec<String> {
-    files_below(&host.path("/sys/fs/bpf"))
+    let folder = host.path("/sys/fs/bpf/lb");
+    match files_below(&folder) {
+        below if below.is_empty() && folder.exists() => vec![folder.display().to_string()],
+        below => below,
+    }
 }
 
 /// Names of all files and empty folders below a folder.
@@ -37,8 +41,6 @@ pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
         .map(|entry| entry.path())
-        // The kernel puts these into each bpffs.
-        .filter(|path| !path.ends_with("maps.debug") && !path.ends_with("progs.debug"))
         .flat_map(|path| match files_below(&path) {
             below if below.is_empty() => vec![path.display().to_string()],
             below => below,

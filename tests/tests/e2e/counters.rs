@@ -1,0 +1,173 @@
+//! Every packet is counted once, where it belongs, and every drop has a reason.
+
+use std::{
+    fs, io,
+    net::{SocketAddr, UdpSocket},
+};
+
+use lb_tests::{
+    Load,
+    address::{self, Family},
+};
+
+use crate::site::{
+    Site,
+    client::{ask_tcp, ask_udp, expect_none_failed, source, spread, watch},
+    config::{Config, Service},
+    metrics::Metrics,
+    second_vip, vip,
+};
+
+/// A TCP and a UDP service by direct routing, and a UDP service by tunnel, each to two backends.
+fn site() -> Site {
+    let services = [
+        Service::tcp("web", vip(Family::V4)).to(Family::V4, 1..=2),
+        Service::udp("echo", vip(Family::V4)).to(Family::V4, 1..=2),
+        Service::udp("tunnel", second_vip(Family::V4))
+            .by_tunnel()
+            .to(Family::V4, 1..=2),
+    ];
+    Site::running(2, &Config::of(services))
+}
+
+#[test]
+fn every_frame_that_comes_in_has_one_verdict() {
+    let site = site();
+    // Frames that the driver has given to the program, and verdicts. Something always moves (the
+    // kernel looks for neighbours): compared is only what did not move while it was read.
+    let frames = || {
+        let path = "/sys/class/net/eth0/statistics/rx_packets";
+        let text = fs::read_to_string(site.topology.balancer.path(path)).unwrap();
+        text.trim().parse::<u64>().unwrap()
+    };
+    let quiet = |what: &str| {
+        site.until(what, || {
+            let before = frames();
+            let verdicts = site.metrics().sum("lb_xdp_packets_total", &[]);
+            let after = frames();
+            (before == after)
+                .then_some((after, verdicts))
+                .ok_or_else(|| format!("{before}, then {after} frames"))
+        })
+    };
+    let before = quiet("a quiet network");
+    let client = &site.topology.client;
+    let load = Load::udp(client, vip(Family::V4), 500).unwrap();
+    spread(20_000..20_200, |port| ask_tcp(client, port, vip(Family::V4)));
+    watch(&load, 0, 500);
+    load.finish().unwrap();
+    let after = quiet("a quiet network again");
+    let [new_frames, new_verdicts] = [after.0 - before.0, after.1 - before.1];
+    assert!(new_frames > 1000, "{before:?}, {after:?}");
+    assert_eq!(new_frames, new_verdicts, "{}", site.metrics().text());
+}
+
+#[test]
+fn services_and_their_backends_count_what_clients_send() {
+    const REQUESTS: u64 = 300;
+    let site = site();
+    let client = &site.topology.client;
+    let ports = || 20_000..20_000 + REQUESTS as u16;
+    spread(ports(), |port| ask_udp(client, port, vip(Family::V4)));
+    spread(ports(), |port| ask_udp(client, port, second_vip(Family::V4)));
+    spread(ports(), |port| ask_tcp(client, port, vip(Family::V4)));
+    let metrics = site.metrics();
+    for name in ["echo", "tunnel"] {
+        let service = [("service", name)];
+        assert_eq!(metrics.sum("lb_service_packets_total", &service), REQUESTS);
+        // IP and UDP headers and "hello", without those of the tunnel.
+        let bytes = REQUESTS * (20 + 8 + 5);
+        assert_eq!(metrics.sum("lb_service_bytes_total", &service), bytes);
+        assert_eq!(metrics.sum("lb_service_new_flows_total", &service), 0);
+    }
+    let web = [("service", "web")];
+    assert_eq!(metrics.sum("lb_service_new_flows_total", &web), REQUESTS);
+    for (of_service, of_backends) in [
+        ("lb_service_packets_total", "lb_backend_packets_total"),
+        ("lb_service_bytes_total", "lb_backend_bytes_total"),
+        ("lb_service_new_flows_total", "lb_backend_new_flows_total"),
+    ] {
+        for name in ["web", "echo", "tunnel"] {
+            let service = [("service", name)];
+            let backends = metrics.sum(of_backends, &service);
+            assert_eq!(metrics.sum(of_service, &service), backends, "{name} {of_service}");
+        }
+    }
+    let sent = metrics.sum("lb_xdp_packets_total", &[("reason", "transmitted")]);
+    assert_eq!(metrics.sum("lb_service_packets_total", &[]), sent);
+    expect_lbctl_to_agree(&site, &metrics);
+}
+
+/// The client's last packets may come between the two, but no new flow does.
+#[track_caller]
+fn expect_lbctl_to_agree(site: &Site, metrics: &Metrics) {
+    let rows = site.json(&["backend", "list"]);
+    for row in rows["backends"].as_array().unwrap() {
+        let labels = ["service", "address"].map(|key| row[key].as_str().unwrap());
+        let labels = [("service", labels[0]), ("backend", labels[1])];
+        let flows = metrics.sum("lb_backend_new_flows_total", &labels);
+        assert_eq!(row["new_flows"], flows, "{row}");
+    }
+}
+
+#[test]
+fn drops_are_counted_with_their_reason() {
+    const DATAGRAMS: u64 = 10;
+    let site = site();
+    let balancer = &site.topology.balancer;
+    let send = |target: SocketAddr, size: usize| {
+        let send = || {
+            let socket = UdpSocket::bind(source(target, 20_000))?;
+            (0..DATAGRAMS).try_for_each(|_| socket.send_to(&vec![0; size], target).map(drop))
+        };
+        let sent: io::Result<()> = site.topology.client.enter(send);
+        sent.unwrap();
+    };
+    let expect = |reason: &str| {
+        site.until(&format!("{DATAGRAMS} packets with reason {reason}"), || {
+            let metrics = site.metrics();
+            let labels = [("action", "drop"), ("reason", reason)];
+            let dropped = metrics.sum("lb_xdp_packets_total", &labels);
+            (dropped == DATAGRAMS)
+                .then_some(())
+                .ok_or_else(|| metrics.text().to_owned())
+        });
+        let verdicts = &site.json(&["status"])["verdicts"];
+        let verdicts = verdicts.as_array().unwrap();
+        let found = verdicts.iter().find(|verdict| verdict["reason"] == reason);
+        assert_eq!(found.unwrap()["packets"], DATAGRAMS, "{verdicts:?}");
+    };
+
+    // 1,500 bytes with the client's headers, which fit, and 1,520 with the tunnel's.
+    balancer.ip("link set eth0 mtu 1500").unwrap();
+    let next_hops = || site.json(&["backend", "list"]).to_string();
+    site.until("lbd to hear of the MTU", || {
+        send(second_vip(Family::V4), 1472);
+        let metrics = site.metrics();
+        let dropped = metrics.sum("lb_xdp_packets_total", &[("reason", "too_big")]);
+        (dropped >= DATAGRAMS).then_some(()).ok_or_else(next_hops)
+    });
+    let load = Load::udp(&site.topology.client, second_vip(Family::V4), 100).unwrap();
+    watch(&load, 0, 20);
+    expect_none_failed(&load, 0);
+    load.finish().unwrap();
+
+    for number in [1, 2] {
+        let address = address::backend(Family::V4, number);
+        balancer.ip(&format!("route add unreachable {address}/32")).unwrap();
+        site.until("lbd to hear of the route", || {
+            let row = site.json(&["backend", "show", &format!("echo/{address}")]);
+            let next_hop = row["backends"][0]["next_hop"].to_string();
+            (!next_hop.contains("via")).then_some(()).ok_or(next_hop)
+        });
+    }
+    send(vip(Family::V4), 10);
+    expect("next_hop_unknown");
+
+    for number in [1, 2] {
+        let name = format!("echo/{}", address::backend(Family::V4, number));
+        site.ask(&["backend", "maint", &name]);
+    }
+    send(vip(Family::V4), 10);
+    expect("no_backend");
+}
