@@ -76,7 +76,10 @@ fn path(source: &toml::de::Error) -> String {
     let mut source = source.clone();
     source.set_input(None);
     let text = source.to_string();
-    let named = text.lines().last().and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let named = text
+        .lines()
+        .last()
+        .and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
     named.unwrap_or_default().to_owned()
 }
 

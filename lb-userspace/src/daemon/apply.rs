@@ -49,7 +49,7 @@ impl Daemon {
             self.registries
                 .retain(|service, _| control.services().contains_key(service));
         }
-        self.publish_problems();
+        self.publish_readiness();
     }
 
     /// Makes the tables say what the control core wants.
@@ -200,7 +200,7 @@ impl Daemon {
             }
         }
         self.settle_disputes();
-        self.publish_problems();
+        self.publish_readiness();
     }
 
     /// Sends the packets of an interface through the program.
@@ -284,17 +284,18 @@ impl Daemon {
         }
     }
 
-    /// Tells the readiness probe, and whoever asks for the status, what is wrong.
-    pub(super) fn publish_problems(&mut self) {
-        let problems = self.list_problems();
-        self.problems.send_if_modified(|before| {
+    /// Tells the readiness probe what keeps packets from being balanced. A registry that fails or
+    /// a configuration that is refused does not: what was in force goes on.
+    pub(super) fn publish_readiness(&mut self) {
+        let problems = self.serving_problems();
+        self.readiness.send_if_modified(|before| {
             let changed = *before != problems;
             *before = problems;
             changed
         });
     }
 
-    fn list_problems(&self) -> Vec<String> {
+    fn serving_problems(&self) -> Vec<String> {
         let unattached = self
             .interfaces
             .iter()
@@ -303,6 +304,11 @@ impl Daemon {
             Some(problem) => problem.clone(),
             None => format!("interface `{}` has no XDP program", interface.name),
         });
+        interfaces.chain(self.commit_problem.clone()).collect()
+    }
+
+    /// All that somebody should look at.
+    pub(super) fn problems(&self) -> Vec<String> {
         let registries = self.registries.iter().filter_map(|(service, registry)| {
             Some(format!(
                 "registry of `{service}`: {}",
@@ -311,10 +317,10 @@ impl Daemon {
         });
         let reload = (!self.config.last_reload_success)
             .then(|| "the last configuration was refused; see the log".to_owned());
-        interfaces
+        self.serving_problems()
+            .into_iter()
             .chain(registries)
             .chain(reload)
-            .chain(self.commit_problem.clone())
             .collect()
     }
 }

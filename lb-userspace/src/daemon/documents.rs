@@ -21,7 +21,7 @@ const SCHEDULER: &str = "consistent-hash";
 
 impl Daemon {
     pub(super) fn status(&self) -> Status {
-        let problems = self.problems.borrow().clone();
+        let problems = self.problems();
         let (slots_used, slots_capacity) = self.datapath.tables.slot_usage();
         let views: Vec<BackendView> = self.control.views().collect();
         Status {

@@ -54,7 +54,7 @@ struct Daemon {
     apply_at: Option<Instant>,
     /// Why packets may not go where they should; empty if nothing is wrong.
     commit_problem: Option<String>,
-    problems: tokio::sync::watch::Sender<Vec<String>>,
+    readiness: tokio::sync::watch::Sender<Vec<String>>,
     /// Where the tasks that wait for grace periods report how much may be given back.
     reclaims: tokio::sync::mpsc::Sender<usize>,
     reclaiming: bool,

@@ -173,7 +173,6 @@ impl Daemon {
             SourceEvent::Failed { service, error, .. } => {
                 tracing::warn!(%service, error, "registry: the last good answer stays in force");
                 self.registry_failed(&service, error, Instant::now());
-                self.publish_problems();
             }
         }
     }

@@ -125,8 +125,8 @@ async fn begin_and_serve(
     metrics: Option<TcpListener>,
 ) -> Result<(), StartError> {
     let (channels, events) = Channels::new(QUEUE);
-    let (problems, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
-    let mut daemon = build(control, state, file, &channels, problems)?;
+    let (readiness, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
+    let mut daemon = build(control, state, file, &channels, readiness)?;
     daemon.begin().await?;
     let observer = Arc::new(DaemonObserver::new(channels.reports.clone(), seen));
     serve(daemon, events, channels, api, metrics, observer).await
@@ -159,7 +159,7 @@ fn build(
     state: StateDir,
     config: ConfigFile,
     channels: &Channels,
-    problems: watch::Sender<Vec<String>>,
+    readiness: watch::Sender<Vec<String>>,
 ) -> Result<Daemon, StartError> {
     let datapath = Datapath::open(&control.config().daemon)?;
     let interface = |name: &String| Interface {
@@ -193,7 +193,7 @@ fn build(
         started: Instant::now(),
         apply_at: None,
         commit_problem: None,
-        problems,
+        readiness,
         reclaims: channels.reclaims.clone(),
         reclaiming: false,
     })

@@ -10,7 +10,9 @@ use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
     maps::{Map, MapError, MapInfo},
 };
-use lb_common::Verdict;
+use lb_common::{
+    Backend, Counters, FlowSet, Service, Settings, SlotLine, Verdict, flow::InsertBudget,
+};
 
 use super::{
     arrays::{Arrays, Lengths},
@@ -78,7 +80,7 @@ pub struct Loaded {
 /// and others are pinned there; see [`are_compatible`].
 pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loaded, LoadError> {
     let lengths = Lengths::from(limits);
-    let entries = entries(&lengths, limits);
+    let shapes = shapes(&lengths, limits);
     let paths: Vec<(&str, PathBuf)> = pins
         .iter()
         .flat_map(|pins| MAPS.map(|name| (name, pins.join(name))))
@@ -86,7 +88,7 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
     let mut loader = EbpfLoader::new();
     // Only the counts of the log are of interest; a refusal brings its own.
     loader.verifier_log_level(VerifierLogLevel::STATS);
-    for (name, entries) in &entries {
+    for (name, entries, _) in &shapes {
         loader.map_max_entries(name, *entries);
     }
     for (name, path) in &paths {
@@ -114,31 +116,31 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
     })
 }
 
-/// Whether the maps pinned in `pins` are all there and as long as `limits` asks. aya uses a pinned
-/// map again without a look at its length.
+/// Whether the maps pinned in `pins` are all there, of the present layout, and as long as `limits`
+/// asks. aya uses a pinned map again without a look at either.
 #[must_use]
 pub fn are_compatible(pins: &Path, limits: &Limits) -> bool {
-    let entries = entries(&Lengths::from(limits), limits);
-    MAPS.iter().all(|name| {
-        let wanted = entries
-            .iter()
-            .find(|(other, _)| other == name)
-            .map(|(_, entries)| *entries);
-        MapInfo::from_pin(pins.join(name))
-            .is_ok_and(|info| wanted.is_none_or(|wanted| info.max_entries() == wanted))
-    })
+    shapes(&Lengths::from(limits), limits)
+        .iter()
+        .all(|(name, entries, value)| {
+            MapInfo::from_pin(pins.join(name)).is_ok_and(|info| {
+                info.max_entries() == *entries && info.value_size() as usize == *value
+            })
+        })
 }
 
-fn entries(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32); 8] {
+/// Name, number of entries and size of a value of each map.
+fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MAPS.len()] {
     [
-        ("SETTINGS", 1),
-        ("SERVICES", lengths.services),
-        ("SLOTS", lengths.slots),
-        ("BACKENDS", lengths.backends),
-        ("FLOWS", lengths.flows),
-        ("SERVICE_COUNTERS", limits.services),
-        ("BACKEND_COUNTERS", lengths.backends),
-        ("VERDICTS", Verdict::COUNT as u32),
+        ("SETTINGS", 1, size_of::<Settings>()),
+        ("SERVICES", lengths.services, size_of::<Service>()),
+        ("SLOTS", lengths.slots, size_of::<SlotLine>()),
+        ("BACKENDS", lengths.backends, size_of::<Backend>()),
+        ("FLOWS", lengths.flows, size_of::<FlowSet>()),
+        ("INSERT_BUDGET", 1, size_of::<InsertBudget>()),
+        ("SERVICE_COUNTERS", limits.services, size_of::<Counters>()),
+        ("BACKEND_COUNTERS", lengths.backends, size_of::<Counters>()),
+        ("VERDICTS", Verdict::COUNT as u32, size_of::<u64>()),
     ]
 }
 

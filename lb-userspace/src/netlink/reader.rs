@@ -104,7 +104,6 @@ impl Reader {
             return Ok(*entry);
         }
         let entry = self.requests.entry(hop.interface, hop.neighbour).await?;
-        self.entries.insert(neighbour, entry);
         if matches!(entry, Entry::Known(_) | Entry::Stale(_)) {
             // It has answered. When it falls silent it is asked again without delay.
             self.asked.remove(&neighbour);
@@ -112,6 +111,8 @@ impl Reader {
         if entry.wants_asking(self.care) {
             self.ask(neighbour, entry).await?;
         }
+        // Only now: whoever cancels this before looks again, and has to get as far as asking.
+        self.entries.insert(neighbour, entry);
         Ok(entry)
     }
 

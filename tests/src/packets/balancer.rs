@@ -2,14 +2,11 @@
 
 use std::marker::PhantomData;
 
-use anyhow::{Context as _, bail, ensure};
-use aya::{
-    Ebpf,
-    maps::{Map, MapData, PerCpuArray, PerCpuValues},
-};
+use anyhow::{Context as _, ensure};
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use lb_common::{
-    Backend, FlowSet, HashKey, Service, ServiceKey, Settings, Slot, SlotLine, Table, Verdict,
-    flow::Remembered, host::HostFrame, service,
+    FlowSet, HashKey, Service, ServiceKey, Settings, Slot, Table, Verdict, flow::Remembered,
+    host::HostFrame, service,
 };
 use lb_userspace::{
     config::Limits,
@@ -24,6 +21,7 @@ use lb_userspace::{
 };
 
 use super::{
+    arrays::{emptied, mapped},
     beside::{Beside, Changing},
     outcome::{Outcome, Pair},
     program::{Program, stay_on_this_cpu},
@@ -255,40 +253,4 @@ impl Balancer {
 
 fn adopt(arrays: Arrays, key: HashKey) -> anyhow::Result<Tables> {
     Tables::adopt(arrays, key, &LIMITS).context("the tables are not empty")
-}
-
-/// The arrays, all of them zeroed.
-fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
-    let Lengths {
-        services,
-        slots,
-        backends,
-        flows,
-    } = Lengths::from(&LIMITS);
-    let mut arrays = Arrays {
-        settings: mapped(ebpf, "SETTINGS", 1)?,
-        services: mapped(ebpf, "SERVICES", services)?,
-        slots: mapped(ebpf, "SLOTS", slots)?,
-        backends: mapped(ebpf, "BACKENDS", backends)?,
-        flows: mapped(ebpf, "FLOWS", flows)?,
-    };
-    arrays.settings.replace(0, Settings::default());
-    (0..arrays.services.len()).for_each(|i| arrays.services.replace(i, Service::default()));
-    (0..arrays.slots.len()).for_each(|i| arrays.slots.replace(i, SlotLine::default()));
-    (0..arrays.backends.len()).for_each(|i| arrays.backends.replace(i, Backend::default()));
-    (0..arrays.flows.len()).for_each(|i| arrays.flows.replace(i, FlowSet::default()));
-    Ok(arrays)
-}
-
-fn mapped<T: lb_userspace::datapath::Value>(
-    ebpf: &Ebpf,
-    name: &str,
-    len: u32,
-) -> anyhow::Result<Mapped<T>> {
-    use std::os::fd::AsFd as _;
-
-    let Some(Map::Array(map)) = ebpf.map(name) else {
-        bail!("no map {name}")
-    };
-    Mapped::of_map(map.fd().as_fd(), len as usize).with_context(|| format!("mapping {name}"))
 }

@@ -5,6 +5,7 @@
 //! both the same frame over the same tables and compare answer, verdict and every byte, with each
 //! other or with what [`Shape`] and [`Tunnel`] say, which know nothing of the packet core.
 
+mod arrays;
 mod balancer;
 mod beside;
 mod decap;

@@ -10,9 +10,10 @@ use crate::{
     datapath::{arrays::Arrays, regions::Regions},
 };
 
-/// New entries that one CPU may make in the flow cache in a tick (about a second): more than
-/// 50,000 connections a second, of which only those in disputed slots count.
-const INSERTS_PER_TICK: u32 = 50_000;
+/// New entries that one CPU may make in the flow cache in a tick (about a second). Flows beyond it
+/// keep to the previous backend of their slot, so a low number only makes a change slower, where a
+/// high one lets a flood push out flows that are remembered.
+const INSERTS_PER_TICK: u32 = 10_000;
 
 impl Tables {
     /// Takes over arrays that are zero, or that an earlier daemon has filled with the same key.

@@ -3,7 +3,7 @@
 use fastrand::Rng;
 use lb_common::{Slot, SlotLine};
 
-use super::{configuration::random_next_hop, once_in, one_of};
+use super::{desired::random_next_hop, once_in, one_of};
 use crate::packets::Balancer;
 
 /// One change of the tables, of those that packets see from one to the next: a next hop, the flows

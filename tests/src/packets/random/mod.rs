@@ -3,7 +3,9 @@
 //! The generator is `fastrand`: it is in the dependency tree anyway, has no dependencies of its
 //! own, and what it draws for a seed does not change within a version. Nothing here needs more.
 
+mod clients;
 mod configuration;
+mod desired;
 mod event;
 mod frames;
 mod mutation;

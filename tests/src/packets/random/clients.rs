@@ -1,0 +1,55 @@
+//! Random clients, and what they send.
+
+use std::net::{IpAddr, SocketAddr};
+
+use fastrand::Rng;
+use lb_common::{ServiceKey, service};
+
+use super::{once_in, one_of};
+use crate::packets::{Segment, Shape, Transport};
+
+const CLIENTS: [&str; 6] = [
+    "198.51.100.7",
+    "198.51.100.8",
+    "203.0.113.255",
+    "2001:db8::7",
+    "2001:db8::8",
+    "2001:db8:ffff::7",
+];
+/// Ports of services, and of packets to those that have every port.
+pub(super) const PORTS: [u16; 6] = [0, 53, 80, 443, 0x5000, 65_535];
+
+/// One of a few, so that flows come again.
+pub(super) fn random_client(rng: &mut Rng) -> SocketAddr {
+    let address: IpAddr = one_of(rng, &CLIENTS).parse().expect("client address");
+    SocketAddr::new(address, one_of(rng, &[1, 1024, 40_000, 65_535]))
+}
+
+/// A packet of a client to a service.
+pub(super) fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) -> Shape {
+    let port = match key.port() {
+        0 => one_of(rng, &PORTS),
+        port => port,
+    };
+    let vip = SocketAddr::new(key.address().into(), port);
+    let segments = [
+        Segment::Syn,
+        Segment::Syn,
+        Segment::SynAck,
+        Segment::Ack,
+        Segment::Ack,
+    ];
+    let transport = match key.protocol() {
+        service::TCP => Transport::Tcp(one_of(rng, &segments)),
+        _ => one_of(rng, &[Transport::Udp, Transport::UdpWithoutChecksum]),
+    };
+    let mut shape = Shape::new(&client.to_string(), &vip.to_string(), transport);
+    let any = rng.u8(..);
+    shape.traffic_class = one_of(rng, &[0, 0, 0xb8, 0xff, any]);
+    shape.payload = vec![0x2a; one_of(rng, &[0, 1, 26, 26, 60, 61, 1240, 1420, 1432])];
+    shape.trailer = vec![0xa2; one_of(rng, &[0, 0, 0, 1, 6, 20])];
+    if client.is_ipv4() && once_in(rng, 4) {
+        shape.options = vec![1; rng.usize(1..=10) * 4];
+    }
+    shape
+}
