@@ -171,7 +171,7 @@ pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
     if !directory.exists() {
         return Err(DecapError::NotAttached(interface.to_owned()));
     }
-    Pins::remove(&directory.join("link"))?;
+    attach::release(interface, &directory.join("link"))?;
     Pins::remove(&directory)?;
     // Other far ends, or a balancer, are there if these fail.
     for directory in root(pin_dir).ancestors().take(2) {

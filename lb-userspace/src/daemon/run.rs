@@ -96,12 +96,14 @@ impl Daemon {
                 _ = hang_up.recv() => self.reload_file(),
                 Some(call) = events.calls.recv() => {
                     self.catch_up();
+                    self.apply_gathered();
                     let answer = self.answer(call.request);
                     // Who asked may be gone.
                     let _ = call.answer.send(answer);
                 }
                 Some(report) = events.reports.recv() => {
                     self.catch_up();
+                    self.apply_gathered();
                     let _ = report.send(self.report());
                 }
                 Some(result) = events.checks.recv() => self.take_check(&result),
@@ -122,6 +124,13 @@ impl Daemon {
 
     /// Brings into force what is being gathered: states that are told are those of the tables.
     fn catch_up(&mut self) {
+        if self.apply_at.is_some() {
+            self.apply();
+        }
+    }
+
+    /// Nobody is told of a state before the tables have it.
+    fn apply_gathered(&mut self) {
         if self.apply_at.is_some() {
             self.apply();
         }

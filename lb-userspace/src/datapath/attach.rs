@@ -1,6 +1,6 @@
 //! The program's attachment to interfaces: made once, pinned, and from then on only updated.
 
-use std::{io, path::Path};
+use std::{io, os::fd::AsFd as _, path::Path};
 
 use aya::{
     Ebpf,
@@ -12,6 +12,7 @@ use aya::{
 };
 use nix::errno::Errno;
 
+use super::sys;
 use crate::config::XdpMode;
 
 /// Why a program is not attached.
@@ -132,6 +133,18 @@ fn update(program: &mut Xdp, interface: &str, pin: &Path) -> Result<bool, Attach
         }
         Err(error) => Err(unpinned(interface, &error)),
     }
+}
+
+/// Takes the program off an interface and removes the pin. Packets take the usual way when this
+/// returns; a link that is only unpinned is let go by the kernel a moment later.
+pub fn release(interface: &str, pin: &Path) -> Result<(), AttachError> {
+    let link = match sys::open_pin(pin) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        link => link,
+    };
+    link.and_then(|link| sys::detach_link(link.as_fd()))
+        .and_then(|()| std::fs::remove_file(pin))
+        .map_err(|error| unpinned(interface, &error))
 }
 
 fn unpinned(interface: &str, error: &dyn std::fmt::Display) -> AttachError {

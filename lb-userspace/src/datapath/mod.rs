@@ -13,6 +13,7 @@ pub mod pins;
 mod places;
 pub mod program;
 mod regions;
+mod sys;
 pub mod tables;
 
 use std::{path::Path, time::Instant};
@@ -140,7 +141,7 @@ impl Datapath {
         for interface in self.pins.attached()? {
             if !wanted.contains(&interface) {
                 tracing::info!(interface, "detaching: not in the configuration any more");
-                Pins::remove(&self.pins.link(&interface))?;
+                attach::release(&interface, &self.pins.link(&interface))?;
             }
         }
         Ok(())
@@ -173,11 +174,12 @@ fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
 
 /// Takes the program off all interfaces and removes all tables: the opposite of everything else
 /// here. Returns the interfaces.
-pub fn detach(pin_dir: &Path) -> Result<Vec<String>, PinError> {
+pub fn detach(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
     let pins = Pins::new(pin_dir);
     let interfaces = pins.attached()?;
-    // The links first: as soon as they are gone, packets take the usual way.
-    Pins::remove(&pins.links())?;
+    for interface in &interfaces {
+        attach::release(interface, &pins.link(interface))?;
+    }
     pins.remove_all()?;
     Ok(interfaces)
 }

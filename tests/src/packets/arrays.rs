@@ -36,11 +36,7 @@ pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
 }
 
 /// The values of one array.
-pub(super) fn mapped<T: Value>(
-    ebpf: &Ebpf,
-    name: &str,
-    len: u32,
-) -> anyhow::Result<Mapped<T>> {
+pub(super) fn mapped<T: Value>(ebpf: &Ebpf, name: &str, len: u32) -> anyhow::Result<Mapped<T>> {
     let Some(Map::Array(map)) = ebpf.map(name) else {
         bail!("no map {name}")
     };

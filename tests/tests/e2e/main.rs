@@ -5,8 +5,14 @@
 mod site;
 
 mod attachment;
+mod backend_side;
 mod config;
 mod counters;
+mod flows;
 mod forwarding;
+mod health;
 mod lifecycle;
+mod operator;
 mod passing;
+mod registry;
+mod reload;

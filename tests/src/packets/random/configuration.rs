@@ -142,15 +142,14 @@ impl Display for Configuration {
                     service.forward
                 )?;
                 for member in &service.members {
-                    let (address, route) = (member.address, self.routes.get(&member.address));
-                    writeln!(
-                        f,
-                        "  {} weight {} {:?} {:?}",
-                        IpAddr::from(address),
-                        member.weight,
-                        member.flows,
-                        route.map(|route| route.next)
-                    )?;
+                    let address = IpAddr::from(member.address);
+                    write!(f, "  {address} weight {} {:?}", member.weight, member.flows)?;
+                    match self.routes.get(&member.address) {
+                        Some(Route { next, .. }) => {
+                            writeln!(f, ", interface {} MTU {}", next.interface, next.mtu)?;
+                        }
+                        None => writeln!(f, ", no route")?,
+                    }
                 }
             }
         }

@@ -105,4 +105,3 @@ pub(super) fn random_next_hop(rng: &mut Rng) -> NextHop {
         link,
     }
 }
-

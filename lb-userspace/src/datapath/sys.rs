@@ -1,0 +1,58 @@
+//! The two calls of `bpf(2)` that aya does not offer.
+
+use std::{
+    ffi::CString,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+/// Commands of `enum bpf_cmd` in the kernel's `include/uapi/linux/bpf.h`.
+const BPF_OBJ_GET: libc::c_int = 7;
+const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// Opens what is pinned at a path.
+pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    /// The part of `union bpf_attr` for this command.
+    #[repr(C)]
+    struct Attributes {
+        pathname: u64,
+        descriptor: u32,
+        flags: u32,
+    }
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attributes = Attributes {
+        pathname: path.as_ptr() as u64,
+        descriptor: 0,
+        flags: 0,
+    };
+    let descriptor = bpf(BPF_OBJ_GET, &attributes)?;
+    // SAFETY: the kernel has just made the descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Detaches a link at once (kernel 5.9). One whose interface is gone is detached already.
+pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
+    bpf(BPF_LINK_DETACH, &(link.as_raw_fd() as u32)).map(drop)
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
+    // SAFETY: the kernel reads as many bytes as it is told that there are, and what they point to,
+    // a path, is alive. Neither command writes to them.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result as libc::c_int)
+    }
+}
