@@ -200,7 +200,8 @@ fn find_exact<'a, T: Tables>(
 /// the table.
 #[inline(always)]
 fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow: u64) -> u16 {
-    if matches!(age, Age::Unknown) {
+    // A service whose last backends drain has nobody for new flows: nothing to remember.
+    if matches!(age, Age::Unknown) || (matches!(age, Age::Begins) && slot.current == 0) {
         return slot.current;
     }
     let Some(set) = tables.flow_set(FlowSet::of(flow, settings.flow_mask)) else {

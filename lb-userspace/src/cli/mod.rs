@@ -9,10 +9,13 @@ mod lookup;
 mod output;
 mod service;
 mod status;
+mod usage;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand, ValueEnum};
+
+pub use usage::explain;
 
 use crate::api::{
     client,

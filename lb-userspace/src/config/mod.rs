@@ -12,7 +12,7 @@ use std::{
 
 use crate::model::Service;
 
-pub use check::{check_health_check, check_service_limits};
+pub use check::check_service_limits;
 pub use error::ConfigError;
 
 /// A checked configuration.
@@ -135,3 +135,6 @@ impl Config {
         check::config(raw).map_err(|fault| fault.at(file, text))
     }
 }
+
+#[cfg(test)]
+mod tests;

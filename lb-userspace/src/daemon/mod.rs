@@ -5,9 +5,13 @@
 
 mod answers;
 mod apply;
+mod disputes;
 mod documents;
+mod interfaces;
 pub mod memory;
 mod observer;
+mod problems;
+mod reload;
 mod run;
 mod start;
 

@@ -95,14 +95,12 @@ impl Daemon {
                 _ = interrupt.recv() => break,
                 _ = hang_up.recv() => self.reload_file(),
                 Some(call) = events.calls.recv() => {
-                    self.catch_up();
                     self.apply_gathered();
                     let answer = self.answer(call.request);
                     // Who asked may be gone.
                     let _ = call.answer.send(answer);
                 }
                 Some(report) = events.reports.recv() => {
-                    self.catch_up();
                     self.apply_gathered();
                     let _ = report.send(self.report());
                 }
@@ -120,13 +118,6 @@ impl Daemon {
         }
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
         Ok(())
-    }
-
-    /// Brings into force what is being gathered: states that are told are those of the tables.
-    fn catch_up(&mut self) {
-        if self.apply_at.is_some() {
-            self.apply();
-        }
     }
 
     /// Nobody is told of a state before the tables have it.

@@ -19,6 +19,20 @@ pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> b
         .collect()
 }
 
+/// The slots of a service that has nobody for new flows: those of the old table, as long as any of
+/// them leads to a backend that still serves the flows that it has; else none.
+pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
+    let slots = next_slots(old, &vec![NOBODY; old.len()], serves);
+    if slots.iter().any(|slot| slot.is_disputed()) {
+        slots
+    } else {
+        Vec::new()
+    }
+}
+
+/// The index that no backend has: packets that begin a flow are dropped for want of a backend.
+const NOBODY: u16 = 0;
+
 /// Flows that have sent nothing since a dispute began are not in the flow cache and belong to the
 /// owner at its beginning: `previous` stays as long as that one serves, however often the current
 /// owner changes. All younger flows are in the cache, so a dispute never ends by a change.
@@ -97,6 +111,24 @@ mod tests {
     fn the_first_owner_fails_and_the_cache_is_still_asked() {
         assert_eq!(next((B, A), B, &[B]), (B, B));
         assert_eq!(next((B, A), C, &[C]), (C, C));
+    }
+
+    #[test]
+    fn without_anybody_for_new_flows_old_ones_stay() {
+        let old = [
+            Slot::settled(A),
+            Slot {
+                current: B,
+                previous: C,
+            },
+        ];
+        let slots = last_slots(&old, |backend| backend != B);
+        let expected = [(0, A), (0, C)];
+        assert_eq!(
+            slots,
+            expected.map(|(current, previous)| Slot { current, previous })
+        );
+        assert_eq!(last_slots(&old, |_| false), []);
     }
 
     #[test]

@@ -57,12 +57,10 @@ impl Tables {
             .zip(service.members.iter().map(|member| member.flows))
             .collect();
         let old = self.slots(&service.key);
+        let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
         let slots = match owners {
-            Some(owners) => {
-                let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
-                history::next_slots(&old, &owners, serves)
-            }
-            None => Vec::new(),
+            Some(owners) => history::next_slots(&old, &owners, serves),
+            None => history::last_slots(&old, serves),
         };
         let place = self.services[&service.key].place as usize;
         if slots != old || !self.arrays.services[place].table().is_present() {

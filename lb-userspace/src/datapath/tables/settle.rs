@@ -24,6 +24,9 @@ impl Tables {
         };
         let table = self.arrays.services[placed.place as usize].table();
         let slots = self.read(table);
+        if slots.is_empty() {
+            return 0;
+        }
         let alive = self.slots_in_use(placed.id, &slots, idle);
         let settled = history::settled(&slots, |index, slot| {
             drains(slot.previous) || alive.contains(&index)

@@ -230,3 +230,56 @@ fn a_settled_slot_forgets_unless_its_flows_are_alive() {
     tables.arrays().flows[0].put(1 << 50, other);
     assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
 }
+
+#[test]
+fn draining_every_backend_keeps_their_flows_and_settling_does_not_stumble() {
+    let mut tables = tables();
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
+    );
+    let before = tables.slots(&key(1));
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 0, Flows::Drain), (12, 0, Flows::Drain)])],
+    );
+    let slots = tables.slots(&key(1));
+    assert_eq!(slots.len(), before.len());
+    for (before, now) in before.iter().zip(&slots) {
+        assert_eq!((now.current, now.previous), (0, before.current));
+    }
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
+    );
+    let back = tables.slots(&key(1));
+    assert!(
+        back.iter()
+            .zip(&before)
+            .all(|(back, before)| back.current == before.current)
+    );
+    commit(
+        &mut tables,
+        &[service(1, &[(11, 0, Flows::Leave), (12, 0, Flows::Leave)])],
+    );
+    assert_eq!(tables.slots(&key(1)), []);
+    assert_eq!(tables.settle(&key(1), 10, |_| true), 0);
+}
+
+#[test]
+fn settling_a_service_without_slots_ignores_what_the_cache_remembers() {
+    let mut tables = tables();
+    commit(&mut tables, &[service(1, &[(11, 100, STAY)])]);
+    let id = tables.backend_id(&key(1), &address(11)).expect("entered");
+    let generation = tables.arrays().backends[usize::from(id)].generation();
+    let remembered = lb_common::flow::Remembered {
+        backend: id,
+        generation,
+        seen: 1,
+    };
+    tables.arrays().flows[0].put(1, remembered);
+    commit(&mut tables, &[service(1, &[(11, 0, STAY)])]);
+    tables.settle(&key(1), 10, |_| false);
+    commit(&mut tables, &[service(1, &[])]);
+    assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
+}

@@ -1,0 +1,90 @@
+//! Single fields: from what is written to what is meant, or a fault with its place.
+
+use std::{fmt::Display, str::FromStr, time::Duration};
+
+use toml::Spanned;
+
+use crate::config::error::Fault;
+
+pub(super) type Checked<T> = Result<T, Fault>;
+
+pub(super) fn fault<T>(at: &Spanned<T>, field: &str, message: impl Display) -> Fault {
+    Fault {
+        span: at.span(),
+        field: field.to_owned(),
+        message: message.to_string(),
+    }
+}
+
+pub(super) fn parse<T: FromStr>(text: &Spanned<String>, field: &str, expected: &str) -> Checked<T> {
+    text.get_ref().parse().map_err(|_| {
+        fault(
+            text,
+            field,
+            format!("`{}` is not {expected}", text.get_ref()),
+        )
+    })
+}
+
+pub(super) fn port(raw: &Spanned<i64>, field: &str, least: u16) -> Checked<u16> {
+    u16::try_from(*raw.get_ref())
+        .ok()
+        .filter(|port| *port >= least)
+        .ok_or_else(|| fault(raw, field, format!("must be a port from {least} to 65535")))
+}
+
+pub(super) fn number(
+    raw: Option<Spanned<i64>>,
+    field: &str,
+    least: u32,
+    most: u32,
+    default: u32,
+) -> Checked<u32> {
+    let Some(raw) = raw else { return Ok(default) };
+    u32::try_from(*raw.get_ref())
+        .ok()
+        .filter(|value| (least..=most).contains(value))
+        .ok_or_else(|| {
+            fault(
+                &raw,
+                field,
+                format!("must be a number from {least} to {most}"),
+            )
+        })
+}
+
+pub(super) fn duration(
+    raw: Option<Spanned<String>>,
+    field: &str,
+    default: Duration,
+) -> Checked<Duration> {
+    let Some(raw) = raw else { return Ok(default) };
+    humantime::parse_duration(raw.get_ref()).map_err(|_| {
+        let message = format!(
+            "`{}` is not a duration such as \"500ms\" or \"2s\"",
+            raw.get_ref()
+        );
+        fault(&raw, field, message)
+    })
+}
+
+pub(super) fn one_of<T: Copy>(
+    raw: Option<Spanned<String>>,
+    field: &str,
+    choices: &[(&str, T)],
+    default: T,
+) -> Checked<T> {
+    let Some(raw) = raw else { return Ok(default) };
+    let found = choices.iter().find(|(word, _)| *word == raw.get_ref());
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let words: Vec<_> = choices
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect();
+        fault(
+            &raw,
+            field,
+            format!("`{}` must be {}", raw.get_ref(), words.join(" or ")),
+        )
+    })
+}

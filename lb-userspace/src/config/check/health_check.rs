@@ -1,0 +1,87 @@
+//! `[service.health_check]`
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::fields::{Checked, duration, number, one_of, port};
+use crate::{
+    config::{error::Fault, raw},
+    model::{CheckKind, HealthCheck},
+};
+
+pub(super) fn health_check(
+    raw: Spanned<raw::HealthCheck>,
+    service_port: u16,
+) -> Checked<HealthCheck> {
+    let span = raw.span();
+    let raw = raw.into_inner();
+    let kind = one_of(
+        Some(raw.kind),
+        "service.health_check.type",
+        &[("tcp", CheckKind::Tcp)],
+        CheckKind::Tcp,
+    )?;
+    let port = match raw.port {
+        Some(text) => port(&text, "service.health_check.port", 1)?,
+        None => service_port,
+    };
+    let timeout_at = raw.timeout.as_ref().map_or(span.clone(), Spanned::span);
+    let field = "service.health_check";
+    let interval = duration(
+        raw.interval,
+        &format!("{field}.interval"),
+        HealthCheck::DEFAULT_INTERVAL,
+    )?;
+    let timeout = duration(
+        raw.timeout,
+        &format!("{field}.timeout"),
+        HealthCheck::DEFAULT_TIMEOUT.min(interval),
+    )?;
+    let check = HealthCheck {
+        kind,
+        port,
+        interval,
+        timeout,
+        rise: number(
+            raw.rise,
+            &format!("{field}.rise"),
+            1,
+            1000,
+            HealthCheck::DEFAULT_RISE,
+        )?,
+        fall: number(
+            raw.fall,
+            &format!("{field}.fall"),
+            1,
+            1000,
+            HealthCheck::DEFAULT_FALL,
+        )?,
+    };
+    check_health_check(&check).map_err(|(key, message)| Fault {
+        span: if key == "timeout" { timeout_at } else { span },
+        field: format!("{field}.{key}"),
+        message: message.to_owned(),
+    })?;
+    Ok(check)
+}
+
+/// What must hold between the fields of a health check; the error names a field.
+fn check_health_check(check: &HealthCheck) -> Result<(), (&'static str, &'static str)> {
+    if check.port == 0 {
+        return Err((
+            "port",
+            "the service has every port, so its check must name one",
+        ));
+    }
+    if check.interval < Duration::from_millis(10) {
+        return Err(("interval", "must be at least 10ms"));
+    }
+    if check.timeout.is_zero() || check.timeout > check.interval {
+        return Err((
+            "timeout",
+            "must be more than nothing and at most the interval",
+        ));
+    }
+    Ok(())
+}

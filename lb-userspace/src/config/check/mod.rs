@@ -1,0 +1,55 @@
+//! From what is written to what is meant: one file a table of the configuration.
+
+mod daemon;
+mod fields;
+mod health_check;
+mod service;
+mod source;
+
+use std::collections::BTreeMap;
+
+use super::{Config, Limits, raw};
+use crate::model::Service;
+use fields::{Checked, fault};
+
+pub(super) use service::service;
+
+pub(super) fn config(raw: raw::Config) -> Checked<Config> {
+    let daemon = daemon::daemon(raw.daemon)?;
+    let mut names = BTreeMap::new();
+    let mut keys = BTreeMap::new();
+    let mut services = Vec::with_capacity(raw.services.len());
+    for raw in raw.services {
+        let (name_span, vip_span) = (raw.name.clone(), raw.vip.clone());
+        let service = service(raw)?;
+        if names.insert(service.name.clone(), ()).is_some() {
+            return Err(fault(
+                &name_span,
+                "service.name",
+                "another service has this name",
+            ));
+        }
+        if let Some(other) = keys.insert(service.key(), service.name.clone()) {
+            let message = format!("service `{other}` has this address, port and protocol already");
+            return Err(fault(&vip_span, "service.vip", message));
+        }
+        services.push(service);
+    }
+    Ok(Config { daemon, services })
+}
+
+/// Whether so many services and backends fit into the tables; the error says which limit to raise.
+pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(), String> {
+    let backends: usize = services.iter().map(|service| service.backends.len()).sum();
+    for (noun, have, limit) in [
+        ("services", services.len(), limits.services),
+        ("backends", backends, limits.backends),
+    ] {
+        if have > limit as usize {
+            return Err(format!(
+                "{have} {noun}, but daemon.max_{noun} is {limit}: raise it"
+            ));
+        }
+    }
+    Ok(())
+}

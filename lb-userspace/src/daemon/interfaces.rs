@@ -1,0 +1,72 @@
+//! Interfaces: attached, looked at, and attached again when somebody has taken the program off.
+
+use super::Daemon;
+use crate::{
+    config::XdpMode,
+    datapath::DatapathError,
+    netlink::{self, XdpAttachMode},
+};
+
+impl Daemon {
+    /// What is not reported but looked at, once a second.
+    pub(super) async fn look_around(&mut self) {
+        self.refresh_interfaces().await;
+        let mode = self.control.config().daemon.xdp_mode;
+        for index in 0..self.interfaces.len() {
+            if self.interfaces[index].mode.is_none() {
+                // The reason is kept and shown.
+                let _ = self.attach(index, mode);
+            }
+        }
+        self.settle_disputes();
+        self.publish_readiness();
+    }
+
+    /// Sends the packets of an interface through the program.
+    pub(super) fn attach(&mut self, index: usize, mode: XdpMode) -> Result<(), DatapathError> {
+        let name = self.interfaces[index].name.clone();
+        match self.datapath.attach(&name, mode) {
+            Ok(mode) => {
+                let mode = mode.map(|mode| {
+                    if mode == XdpMode::Native {
+                        "native"
+                    } else {
+                        "generic"
+                    }
+                });
+                if let Some(mode) = mode {
+                    tracing::info!(interface = name, mode, "attached");
+                }
+                self.interfaces[index].mode = mode.or(self.interfaces[index].mode);
+                self.interfaces[index].problem = None;
+                Ok(())
+            }
+            Err(error) => {
+                let message = error.to_string();
+                if self.interfaces[index].problem.as_ref() != Some(&message) {
+                    tracing::warn!(interface = name, %error, "not attached");
+                }
+                self.interfaces[index].problem = Some(message);
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the kernel how interfaces are attached: somebody else may have changed it.
+    pub(super) async fn refresh_interfaces(&mut self) {
+        for interface in &mut self.interfaces {
+            let attached = netlink::interface(&interface.name).await.ok().flatten();
+            interface.mode = attached
+                .and_then(|found| found.xdp)
+                .map(|xdp| mode_name(xdp.mode));
+        }
+    }
+}
+
+const fn mode_name(mode: XdpAttachMode) -> &'static str {
+    match mode {
+        XdpAttachMode::Native => "native",
+        XdpAttachMode::Generic => "generic",
+        XdpAttachMode::Offload => "offload",
+    }
+}

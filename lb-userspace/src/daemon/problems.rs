@@ -1,0 +1,45 @@
+//! What is wrong, for the readiness probe and for the status.
+
+use super::Daemon;
+
+impl Daemon {
+    /// Tells the readiness probe what keeps packets from being balanced. A registry that fails or
+    /// a configuration that is refused does not: what was in force goes on.
+    pub(super) fn publish_readiness(&mut self) {
+        let problems = self.serving_problems();
+        self.readiness.send_if_modified(|before| {
+            let changed = *before != problems;
+            *before = problems;
+            changed
+        });
+    }
+
+    /// All that somebody should look at.
+    pub(super) fn problems(&self) -> Vec<String> {
+        let registries = self.registries.iter().filter_map(|(service, registry)| {
+            Some(format!(
+                "registry of `{service}`: {}",
+                registry.error.as_ref()?
+            ))
+        });
+        let reload = (!self.config.last_reload_success)
+            .then(|| "the last configuration was refused; see the log".to_owned());
+        self.serving_problems()
+            .into_iter()
+            .chain(registries)
+            .chain(reload)
+            .collect()
+    }
+
+    fn serving_problems(&self) -> Vec<String> {
+        let unattached = self
+            .interfaces
+            .iter()
+            .filter(|interface| interface.mode.is_none());
+        let interfaces = unattached.map(|interface| match &interface.problem {
+            Some(problem) => problem.clone(),
+            None => format!("interface `{}` has no XDP program", interface.name),
+        });
+        interfaces.chain(self.commit_problem.clone()).collect()
+    }
+}
