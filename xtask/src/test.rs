@@ -85,7 +85,10 @@ impl Test {
                     "building lbd and lbctl",
                     cargo().args(["build", "-p", "lb-userspace", "-p", "lb-tests", "--bins"]),
                 )?;
-                self.cargo_test("end-to-end tests", &["-p", "lb-tests", "--test", "*"])
+                self.cargo_test(
+                    "end-to-end tests",
+                    &["-p", "lb-tests", "--test", "rig", "--test", "e2e"],
+                )
             }
         }
     }

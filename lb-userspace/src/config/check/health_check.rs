@@ -26,7 +26,8 @@ pub(super) fn health_check(
         Some(text) => port(&text, "service.health_check.port", 1)?,
         None => service_port,
     };
-    let timeout_at = raw.timeout.as_ref().map_or(span.clone(), Spanned::span);
+    let place = |value: &Option<Spanned<String>>| value.as_ref().map_or(span.clone(), Spanned::span);
+    let (interval_at, timeout_at) = (place(&raw.interval), place(&raw.timeout));
     let field = "service.health_check";
     let interval = duration(
         raw.interval,
@@ -59,7 +60,11 @@ pub(super) fn health_check(
         )?,
     };
     check_health_check(&check).map_err(|(key, message)| Fault {
-        span: if key == "timeout" { timeout_at } else { span },
+        span: match key {
+            "interval" => interval_at,
+            "timeout" => timeout_at,
+            _ => span,
+        },
         field: format!("{field}.{key}"),
         message: message.to_owned(),
     })?;
