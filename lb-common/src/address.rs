@@ -14,10 +14,7 @@ pub struct Address {
 
 impl Address {
     /// The least of all addresses in their order.
-    pub const MIN: Self = Self {
-        words: [0; 4],
-        ipv6: false,
-    };
+    pub const MIN: Self = Self { words: [0; 4], ipv6: false };
 
     /// The words; see the type.
     #[must_use]
@@ -41,14 +38,10 @@ impl Address {
 impl From<IpAddr> for Address {
     fn from(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(v4) => Self {
-                words: [u32::from_ne_bytes(v4.octets()), 0, 0, 0],
-                ipv6: false,
-            },
-            IpAddr::V6(v6) => Self {
-                words: words(v6.octets()),
-                ipv6: true,
-            },
+            IpAddr::V4(v4) => {
+                Self { words: [u32::from_ne_bytes(v4.octets()), 0, 0, 0], ipv6: false }
+            }
+            IpAddr::V6(v6) => Self { words: words(v6.octets()), ipv6: true },
         }
     }
 }
@@ -67,24 +60,7 @@ impl From<Address> for IpAddr {
 #[inline(always)]
 #[must_use]
 pub const fn words(octets: [u8; 16]) -> [u32; 4] {
-    let [
-        a0,
-        a1,
-        a2,
-        a3,
-        b0,
-        b1,
-        b2,
-        b3,
-        c0,
-        c1,
-        c2,
-        c3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = octets;
+    let [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3] = octets;
     [
         u32::from_ne_bytes([a0, a1, a2, a3]),
         u32::from_ne_bytes([b0, b1, b2, b3]),
@@ -97,20 +73,13 @@ pub const fn words(octets: [u8; 16]) -> [u32; 4] {
 #[inline(always)]
 #[must_use]
 pub const fn octets(words: [u32; 4]) -> [u8; 16] {
-    let [
-        [a0, a1, a2, a3],
-        [b0, b1, b2, b3],
-        [c0, c1, c2, c3],
-        [d0, d1, d2, d3],
-    ] = [
+    let [[a0, a1, a2, a3], [b0, b1, b2, b3], [c0, c1, c2, c3], [d0, d1, d2, d3]] = [
         words[0].to_ne_bytes(),
         words[1].to_ne_bytes(),
         words[2].to_ne_bytes(),
         words[3].to_ne_bytes(),
     ];
-    [
-        a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3,
-    ]
+    [a0, a1, a2, a3, b0, b1, b2, b3, c0, c1, c2, c3, d0, d1, d2, d3]
 }
 
 #[cfg(test)]

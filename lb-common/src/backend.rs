@@ -100,10 +100,7 @@ impl Backend {
     /// The entry once nobody uses it: only the generation goes on.
     #[must_use]
     pub fn unused(&self) -> Self {
-        Self {
-            generation: SharedU16::new(self.generation()),
-            ..Self::default()
-        }
+        Self { generation: SharedU16::new(self.generation()), ..Self::default() }
     }
 
     /// Whether the backend's own address is an IPv6 address.
@@ -177,10 +174,7 @@ impl Backend {
         NextHop {
             interface: self.interface(),
             mtu: self.mtu(),
-            link: Link {
-                destination: [a, b, c, d, e, f],
-                source: [g, h, i, j, k, l],
-            },
+            link: Link { destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] },
         }
     }
 
@@ -192,8 +186,7 @@ impl Backend {
         }
         let [a, b, c, d, e, f] = next.link.destination;
         let [g, h, i, j, k, l] = next.link.source;
-        self.link_head
-            .store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
+        self.link_head.store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         self.link_tail.store(u32::from_ne_bytes([i, j, k, l]));
         self.mtu.store(next.mtu);
         self.interface.store(next.interface);

@@ -83,15 +83,8 @@ pub fn locate<T: Tables>(
     }
     let flow = packet.flow(&settings.hash_key, found.hash);
     let index = found.table.slot(flow);
-    let line = tables
-        .slot_line(SlotLine::of(index))
-        .ok_or(Verdict::NoBackend)?;
-    Ok(Position {
-        service: found.service.id,
-        flow,
-        index,
-        slot: line.slot(index),
-    })
+    let line = tables.slot_line(SlotLine::of(index)).ok_or(Verdict::NoBackend)?;
+    Ok(Position { service: found.service.id, flow, index, slot: line.slot(index) })
 }
 
 #[inline(always)]
@@ -101,12 +94,8 @@ fn send<F: Frame, T: Tables>(
     packet: &Packet,
 ) -> Result<Verdict, Verdict> {
     let settings = tables.settings().ok_or(Verdict::NotReady)?;
-    let Position {
-        service,
-        flow,
-        slot,
-        ..
-    } = locate(tables, settings, packet, || packet.is_well_formed(frame))?;
+    let Position { service, flow, slot, .. } =
+        locate(tables, settings, packet, || packet.is_well_formed(frame))?;
     let id = if slot.is_disputed() {
         owner(tables, settings, slot, packet.age, flow)
     } else {
@@ -159,10 +148,7 @@ fn find<'a, T: Tables>(tables: &'a T, settings: &Settings, key: &ServiceKey) -> 
     }
     let found = find_exact(tables, settings, &key.every_port())?;
     // The packet's own port stays in the hash: flows to two ports are two flows.
-    Some(Found {
-        hash: key.hash(&settings.hash_key),
-        ..found
-    })
+    Some(Found { hash: key.hash(&settings.hash_key), ..found })
 }
 
 #[inline(always)]
@@ -179,11 +165,7 @@ fn find_exact<'a, T: Tables>(
             return None;
         }
         let table = service.table();
-        table.is_present().then_some(Found {
-            service,
-            table,
-            hash,
-        })
+        table.is_present().then_some(Found { service, table, hash })
     };
     match at(first) {
         Some(found) => Some(found),
@@ -217,11 +199,7 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
         }
         return found.backend;
     }
-    let backend = if matches!(age, Age::Begins) {
-        slot.current
-    } else {
-        slot.previous
-    };
+    let backend = if matches!(age, Age::Begins) { slot.current } else { slot.previous };
     match remember(tables, settings, set, flow, backend, now) {
         Some(()) => backend,
         None => found.map_or(slot.previous, |found| found.backend),
@@ -249,14 +227,7 @@ fn remember<T: Tables>(
         return None;
     }
     let generation = tables.backend(backend)?.generation();
-    set.put(
-        flow,
-        Remembered {
-            backend,
-            generation,
-            seen: now,
-        },
-    );
+    set.put(flow, Remembered { backend, generation, seen: now });
     Some(())
 }
 

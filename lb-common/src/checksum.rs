@@ -17,10 +17,7 @@ pub fn sum(bytes: &[u8]) -> u16 {
         .by_ref()
         .map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])))
         .fold(0, |sum, word| u32::from(fold(sum + word)));
-    let last = pairs
-        .remainder()
-        .first()
-        .map_or(0, |byte| u32::from(*byte) << 8);
+    let last = pairs.remainder().first().map_or(0, |byte| u32::from(*byte) << 8);
     fold(words + last)
 }
 
@@ -30,10 +27,7 @@ mod tests {
 
     #[test]
     fn example_of_rfc_1071_section_3() {
-        assert_eq!(
-            sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]),
-            0xddf2
-        );
+        assert_eq!(sum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), 0xddf2);
     }
 
     #[test]

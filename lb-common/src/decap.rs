@@ -36,10 +36,7 @@ impl SourcePrefix {
     #[must_use]
     pub const fn of(address: &Address) -> Self {
         let [a, b, c, d] = address.words();
-        Self {
-            version: if address.is_ipv6() { 6 } else { 4 },
-            address: [join(a, b), join(c, d)],
-        }
+        Self { version: if address.is_ipv6() { 6 } else { 4 }, address: [join(a, b), join(c, d)] }
     }
 }
 
@@ -99,9 +96,7 @@ pub fn open<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> DecapVerdict {
 
 #[inline(always)]
 fn open_ipv4<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict, DecapVerdict> {
-    let ip = frame
-        .header::<Ipv4Hdr>(Ethernet::LEN)
-        .ok_or(DecapVerdict::NotTunnel)?;
+    let ip = frame.header::<Ipv4Hdr>(Ethernet::LEN).ok_or(DecapVerdict::NotTunnel)?;
     let is_fragment = ip.frags[0] & 0x3f != 0 || ip.frags[1] != 0;
     if ip.vihl != 0x45 || is_fragment {
         return Err(DecapVerdict::NotTunnel);
@@ -114,9 +109,7 @@ fn open_ipv4<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict,
 
 #[inline(always)]
 fn open_ipv6<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict, DecapVerdict> {
-    let ip = frame
-        .header::<Ipv6Hdr>(Ethernet::LEN)
-        .ok_or(DecapVerdict::NotTunnel)?;
+    let ip = frame.header::<Ipv6Hdr>(Ethernet::LEN).ok_or(DecapVerdict::NotTunnel)?;
     if ip.vcf[0] >> 4 != 6 {
         return Err(DecapVerdict::NotTunnel);
     }
@@ -184,25 +177,19 @@ fn finish<F: Frame, G: Gate>(
     if !gate.permits(&source) {
         return Err(DecapVerdict::ForeignSource);
     }
-    let (destination, inner_length) = inner
-        .read(frame, Ethernet::LEN + outer)
-        .ok_or(DecapVerdict::Malformed)?;
+    let (destination, inner_length) =
+        inner.read(frame, Ethernet::LEN + outer).ok_or(DecapVerdict::Malformed)?;
     if outer + inner_length > length || !frame.holds(Ethernet::LEN + length) {
         return Err(DecapVerdict::Malformed);
     }
     if !gate.has(&destination) {
         return Err(DecapVerdict::NotLocal);
     }
-    let link = frame
-        .header::<Ethernet>(0)
-        .ok_or(DecapVerdict::Malformed)?
-        .link;
+    let link = frame.header::<Ethernet>(0).ok_or(DecapVerdict::Malformed)?.link;
     if !frame.shrink(outer) {
         return Err(DecapVerdict::NotMoved);
     }
-    let ethernet = frame
-        .header_mut::<Ethernet>(0)
-        .ok_or(DecapVerdict::NotMoved)?;
+    let ethernet = frame.header_mut::<Ethernet>(0).ok_or(DecapVerdict::NotMoved)?;
     *ethernet = Ethernet::new(link, inner.ether_type());
     Ok(DecapVerdict::Opened)
 }

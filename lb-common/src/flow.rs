@@ -124,10 +124,7 @@ impl FlowSet {
     pub fn iter(&self) -> impl Iterator<Item = (u64, Remembered)> + '_ {
         self.ways.iter().filter_map(|entry| {
             let tag = entry.tag.load();
-            (tag != 0)
-                .then(|| entry.read(tag))
-                .flatten()
-                .map(|found| (tag, found))
+            (tag != 0).then(|| entry.read(tag)).flatten().map(|found| (tag, found))
         })
     }
 }
@@ -161,11 +158,7 @@ impl InsertBudget {
     pub fn take(&self, now: u16, allowance: u32) -> bool {
         // One more than the tick, so that a zeroed budget is of no tick.
         let tick = u32::from(now) + 1;
-        let spent = if self.tick.get() == tick {
-            self.spent.get()
-        } else {
-            0
-        };
+        let spent = if self.tick.get() == tick { self.spent.get() } else { 0 };
         self.tick.set(tick);
         let granted = spent < allowance;
         self.spent.set(spent + u32::from(granted));
@@ -178,11 +171,7 @@ mod tests {
     use super::*;
 
     const fn to(backend: u16, seen: u16) -> Remembered {
-        Remembered {
-            backend,
-            generation: 1,
-            seen,
-        }
+        Remembered { backend, generation: 1, seen }
     }
 
     #[test]

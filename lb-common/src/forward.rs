@@ -113,11 +113,7 @@ fn over_ipv4<F: Frame>(frame: &mut F, packet: &Packet, backend: &Backend) -> boo
     outer.ip.ttl = OUTER_HOP_LIMIT;
     outer.ip.proto = inner_protocol(packet);
     // `outer_checksum` counts protocol 4; the other family's number is 37 more.
-    let sum = if packet.ipv6 {
-        sum + (IPV6_IN_IP - IP_IN_IP) as u32
-    } else {
-        sum
-    };
+    let sum = if packet.ipv6 { sum + (IPV6_IN_IP - IP_IN_IP) as u32 } else { sum };
     outer.ip.check = (!checksum::fold(sum)).to_be_bytes();
     outer.ip.src_addr = backend.source()[0].to_ne_bytes();
     outer.ip.dst_addr = backend.destination()[0].to_ne_bytes();

@@ -26,10 +26,7 @@ impl Ethernet {
     #[inline(always)]
     #[must_use]
     pub const fn new(link: [u8; 12], ether_type: u16) -> Self {
-        Self {
-            link,
-            ether_type: ether_type.to_be_bytes(),
-        }
+        Self { link, ether_type: ether_type.to_be_bytes() }
     }
 
     /// What follows, to compare with the constants: as one number, since the compiler compares

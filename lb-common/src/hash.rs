@@ -21,9 +21,9 @@ impl HashKey {
     #[must_use]
     pub fn derive(secret: &[u8]) -> Self {
         let absorb = |offset: u64| {
-            secret.iter().fold(offset, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-            })
+            secret
+                .iter()
+                .fold(offset, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
         };
         // Two differently started passes, so that the state is 128 bits wide.
         let mut left = absorb(0xcbf2_9ce4_8422_2325);
@@ -33,10 +33,7 @@ impl HashKey {
             left = left.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ right.rotate_left(23);
             spread(left)
         };
-        Self {
-            add: [next(), next()],
-            multiply: [next() | 1, next() | 1],
-        }
+        Self { add: [next(), next()], multiply: [next() | 1, next() | 1] }
     }
 
     /// Hash of what a client addresses: `word` as in [`crate::ServiceKey::word`], `rest` the last
@@ -67,10 +64,7 @@ impl HashKey {
 #[inline(always)]
 #[must_use]
 pub const fn places(hash: u64, mask: u32) -> [u32; 2] {
-    [
-        (hash >> 32) as u32 & mask,
-        (hash.wrapping_mul(FINAL) >> 32) as u32 & mask,
-    ]
+    [(hash >> 32) as u32 & mask, (hash.wrapping_mul(FINAL) >> 32) as u32 & mask]
 }
 
 /// SplitMix64's finaliser: a bijection in which every input bit moves every output bit.
@@ -111,10 +105,7 @@ mod tests {
         let total: u32 = load.iter().sum();
         let fullest = *load.iter().max().expect("64 slots");
         assert!(total > 90_000, "{total}");
-        assert!(
-            f64::from(fullest) * 64.0 / f64::from(total) < 1.1,
-            "{load:?}"
-        );
+        assert!(f64::from(fullest) * 64.0 / f64::from(total) < 1.1, "{load:?}");
     }
 
     #[test]

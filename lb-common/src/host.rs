@@ -31,10 +31,7 @@ impl HostFrame {
     pub fn new(bytes: &[u8]) -> Self {
         let mut buffer = vec![0xff; Self::HEADROOM];
         buffer.extend_from_slice(bytes);
-        Self {
-            buffer,
-            start: Self::HEADROOM,
-        }
+        Self { buffer, start: Self::HEADROOM }
     }
 
     /// The frame as it is now.
@@ -53,9 +50,7 @@ impl Frame for HostFrame {
 
     fn header_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
         let start = self.start;
-        let bytes = self.buffer[start..]
-            .get_mut(offset..)?
-            .get_mut(..size_of::<T>())?;
+        let bytes = self.buffer[start..].get_mut(offset..)?.get_mut(..size_of::<T>())?;
         // SAFETY: as in `header`, and the slice is borrowed exclusively.
         Some(unsafe { &mut *bytes.as_mut_ptr().cast::<T>() })
     }

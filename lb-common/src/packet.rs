@@ -78,11 +78,7 @@ impl Packet {
     #[must_use]
     pub const fn flow(&self, key: &HashKey, destination: u64) -> u64 {
         let flow = key.flow(destination, self.source);
-        if self.ipv6 {
-            service::hash_rest(key, flow, self.source_rest)
-        } else {
-            flow
-        }
+        if self.ipv6 { service::hash_rest(key, flow, self.source_rest) } else { flow }
     }
 
     /// Whether the lengths that the headers claim fit each other and the frame. A frame may be
@@ -97,9 +93,7 @@ impl Packet {
 /// Reads an IPv4 packet that follows the Ethernet header.
 #[inline(always)]
 pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
-    let ip = frame
-        .header::<Ipv4Hdr>(Ethernet::LEN)
-        .ok_or(Verdict::Truncated)?;
+    let ip = frame.header::<Ipv4Hdr>(Ethernet::LEN).ok_or(Verdict::Truncated)?;
     if ip.frags[0] & FRAGMENT[0] != 0 || ip.frags[1] & FRAGMENT[1] != 0 {
         return Err(Verdict::Fragment);
     }
@@ -132,9 +126,7 @@ pub fn ipv4<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
 /// Reads an IPv6 packet that follows the Ethernet header.
 #[inline(always)]
 pub fn ipv6<F: Frame>(frame: &F) -> Result<Packet, Verdict> {
-    let ip = frame
-        .header::<Ipv6Hdr>(Ethernet::LEN)
-        .ok_or(Verdict::Truncated)?;
+    let ip = frame.header::<Ipv6Hdr>(Ethernet::LEN).ok_or(Verdict::Truncated)?;
     if ip.vcf[0] >> 4 != 6 {
         return Err(Verdict::NotIp);
     }
@@ -186,23 +178,13 @@ fn transport<F: Frame>(frame: &F, offset: usize, protocol: u8) -> Result<Transpo
 #[inline(always)]
 fn tcp<F: Frame>(frame: &F, offset: usize) -> Result<Transport, Verdict> {
     const SHORTEST: u32 = 20;
-    let tcp = frame
-        .header::<[u8; SHORTEST as usize]>(offset)
-        .ok_or(Verdict::Truncated)?;
+    let tcp = frame.header::<[u8; SHORTEST as usize]>(offset).ok_or(Verdict::Truncated)?;
     let length = u32::from(tcp[12] >> 4) * 4;
     Ok(Transport {
         source: u16::from_be_bytes([tcp[0], tcp[1]]),
         destination: u16::from_be_bytes([tcp[2], tcp[3]]),
-        age: if tcp[13] & SYN_ACK == SYN {
-            Age::Begins
-        } else {
-            Age::Continues
-        },
-        claimed: if length < SHORTEST {
-            IMPOSSIBLE
-        } else {
-            length
-        },
+        age: if tcp[13] & SYN_ACK == SYN { Age::Begins } else { Age::Continues },
+        claimed: if length < SHORTEST { IMPOSSIBLE } else { length },
     })
 }
 
@@ -214,11 +196,7 @@ fn udp<F: Frame>(frame: &F, offset: usize) -> Result<Transport, Verdict> {
         source: u16::from_be_bytes(udp.src),
         destination: u16::from_be_bytes(udp.dst),
         age: Age::Unknown,
-        claimed: if length < UdpHdr::LEN as u32 {
-            IMPOSSIBLE
-        } else {
-            length
-        },
+        claimed: if length < UdpHdr::LEN as u32 { IMPOSSIBLE } else { length },
     })
 }
 

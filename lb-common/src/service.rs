@@ -21,10 +21,7 @@ impl ServiceKey {
     #[must_use]
     pub const fn new(address: Address, port: u16, protocol: u8) -> Self {
         let [first, rest @ ..] = address.words();
-        Self {
-            word: Self::word(first, port, protocol, address.is_ipv6()),
-            rest,
-        }
+        Self { word: Self::word(first, port, protocol, address.is_ipv6()), rest }
     }
 
     /// The first 64 bits of a key: the address' first 32 bits as they stand in memory, port,
@@ -40,10 +37,7 @@ impl ServiceKey {
     #[inline(always)]
     #[must_use]
     pub const fn every_port(&self) -> Self {
-        Self {
-            word: self.word & !(0xffff << 32),
-            rest: self.rest,
-        }
+        Self { word: self.word & !(0xffff << 32), rest: self.rest }
     }
 
     /// The key of a packet from its [`ServiceKey::word`] and the last 96 bits of its address.
@@ -58,11 +52,7 @@ impl ServiceKey {
     #[must_use]
     pub const fn hash(&self, key: &HashKey) -> u64 {
         let hash = key.destination(self.word);
-        if self.is_ipv6() {
-            hash_rest(key, hash, self.rest)
-        } else {
-            hash
-        }
+        if self.is_ipv6() { hash_rest(key, hash, self.rest) } else { hash }
     }
 
     /// The address that clients reach.
@@ -163,11 +153,7 @@ impl Table {
     /// Number of slots; 0 also where there is no service.
     #[must_use]
     pub const fn size(self) -> u32 {
-        if self.is_present() && !self.is_empty() {
-            1 << self.bits()
-        } else {
-            0
-        }
+        if self.is_present() && !self.is_empty() { 1 << self.bits() } else { 0 }
     }
 
     /// The slot of a flow, as an index into all slots.
@@ -197,21 +183,13 @@ impl Service {
     /// A service that no packet finds until its table is published.
     #[must_use]
     pub const fn unpublished(key: ServiceKey, id: u32) -> Self {
-        Self {
-            word: key.word,
-            rest: key.rest,
-            id,
-            table: SharedU64::new(0),
-        }
+        Self { word: key.word, rest: key.rest, id, table: SharedU64::new(0) }
     }
 
     /// What packets must match.
     #[must_use]
     pub const fn key(&self) -> ServiceKey {
-        ServiceKey {
-            word: self.word,
-            rest: self.rest,
-        }
+        ServiceKey { word: self.word, rest: self.rest }
     }
 
     /// Whether packets with this key are for this service, provided that it has a table.

@@ -16,10 +16,7 @@ impl Slot {
     /// A slot without a past.
     #[must_use]
     pub const fn settled(current: u16) -> Self {
-        Self {
-            current,
-            previous: 0,
-        }
+        Self { current, previous: 0 }
     }
 
     /// Whether flows must be told apart by age.
@@ -31,10 +28,7 @@ impl Slot {
 
     #[inline(always)]
     const fn from_word(word: u32) -> Self {
-        Self {
-            current: word as u16,
-            previous: (word >> 16) as u16,
-        }
+        Self { current: word as u16, previous: (word >> 16) as u16 }
     }
 
     const fn word(self) -> u32 {

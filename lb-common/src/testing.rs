@@ -78,10 +78,7 @@ pub(crate) const fn next_hop() -> NextHop {
     NextHop {
         interface: INGRESS,
         mtu: 1500,
-        link: Link {
-            destination: [2, 0, 0, 0, 0, 3],
-            source: [2, 0, 0, 0, 0, 4],
-        },
+        link: Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 0, 4] },
     }
 }
 
@@ -99,9 +96,7 @@ pub(crate) fn tables() -> HostTables {
         },
         services: (0..8).map(|_| Service::default()).collect(),
         slots: (0..4).map(|_| SlotLine::default()).collect(),
-        backends: std::iter::once(Backend::default())
-            .chain((1..8).map(known))
-            .collect(),
+        backends: std::iter::once(Backend::default()).chain((1..8).map(known)).collect(),
         flows: (0..4).map(|_| Default::default()).collect(),
         now: 100,
         ingress: INGRESS,

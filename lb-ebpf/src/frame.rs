@@ -19,11 +19,7 @@ impl<'a> XdpFrame<'a> {
     #[inline(always)]
     #[must_use]
     pub fn new(context: &'a XdpContext) -> Self {
-        Self {
-            context,
-            data: context.data(),
-            end: context.data_end(),
-        }
+        Self { context, data: context.data(), end: context.data_end() }
     }
 
     #[inline(always)]
@@ -59,8 +55,7 @@ impl Frame for XdpFrame<'_> {
     #[inline(always)]
     fn header_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
         // SAFETY: as in `header`, and the frame is borrowed exclusively.
-        self.pointer::<T>(offset)
-            .map(|header| unsafe { &mut *header })
+        self.pointer::<T>(offset).map(|header| unsafe { &mut *header })
     }
 
     #[inline(always)]

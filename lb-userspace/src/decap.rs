@@ -112,9 +112,7 @@ impl Decap {
         pins::create(&directory)?;
         let mut ebpf = load(&directory)?;
         // Addresses first: a tunnel that is opened too early would be dropped as not local.
-        let mut decap = Self {
-            addresses: take(&mut ebpf, ADDRESSES)?,
-        };
+        let mut decap = Self { addresses: take(&mut ebpf, ADDRESSES)? };
         decap.set_addresses(addresses)?;
         set_sources(&mut ebpf, sources)?;
         attach::attach(&mut ebpf, PROGRAM, interface, mode, &directory.join("link"))?;
@@ -124,10 +122,7 @@ impl Decap {
     /// Replaces the addresses at which tunnelled packets may be aimed. Loopback is never one.
     pub fn set_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), DecapError> {
         limit("addresses", addresses.len(), MAX_ADDRESSES)?;
-        let failed = |source| DecapError::Map {
-            name: ADDRESSES,
-            source,
-        };
+        let failed = |source| DecapError::Map { name: ADDRESSES, source };
         let wanted: Vec<PodAddress> = addresses
             .iter()
             .filter(|address| !address.is_loopback())
@@ -160,9 +155,7 @@ pub fn list(pin_dir: &Path) -> Result<Vec<Opened>, DecapError> {
         return Ok(Vec::new());
     };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    names
-        .map(|name| read(&root.join(&name), name.replace("%2e", ".")))
-        .collect()
+    names.map(|name| read(&root.join(&name), name.replace("%2e", "."))).collect()
 }
 
 /// Closes tunnels on an interface.
@@ -205,16 +198,10 @@ fn load(directory: &Path) -> Result<Ebpf, DecapError> {
 
 fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {
     let mut trie: LpmTrie<MapData, PodPrefix, u32> = take(ebpf, SOURCES)?;
-    let failed = |source| DecapError::Map {
-        name: SOURCES,
-        source,
-    };
+    let failed = |source| DecapError::Map { name: SOURCES, source };
     let key = |net: &IpNet| {
         let bits = SourcePrefix::VERSION_BITS + u32::from(net.prefix_len());
-        Key::new(
-            bits,
-            PodPrefix(SourcePrefix::of(&Address::from(net.network()))),
-        )
+        Key::new(bits, PodPrefix(SourcePrefix::of(&Address::from(net.network()))))
     };
     let present: Vec<Key<PodPrefix>> = trie.keys().filter_map(Result::ok).collect();
     for net in sources {
@@ -222,10 +209,8 @@ fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {
     }
     for old in present {
         let (bits, prefix) = (old.prefix_len(), old.data().0);
-        let is_wanted = sources
-            .iter()
-            .map(key)
-            .any(|new| new.prefix_len() == bits && new.data().0 == prefix);
+        let is_wanted =
+            sources.iter().map(key).any(|new| new.prefix_len() == bits && new.data().0 == prefix);
         if !is_wanted {
             trie.remove(&old).map_err(failed)?;
         }
@@ -238,19 +223,12 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
     name: &'static str,
 ) -> Result<T, DecapError> {
     let failed = |source| DecapError::Map { name, source };
-    let missing = || {
-        failed(MapError::InvalidName {
-            name: name.to_owned(),
-        })
-    };
+    let missing = || failed(MapError::InvalidName { name: name.to_owned() });
     T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(failed)
 }
 
 fn read(directory: &Path, interface: String) -> Result<Opened, DecapError> {
-    let failed = |source| DecapError::Map {
-        name: VERDICTS,
-        source,
-    };
+    let failed = |source| DecapError::Map { name: VERDICTS, source };
     let data = MapData::from_pin(directory.join(VERDICTS)).map_err(failed)?;
     let counters: PerCpuArray<MapData, u64> =
         PerCpuArray::try_from(aya::maps::Map::PerCpuArray(data)).map_err(failed)?;
@@ -258,20 +236,10 @@ fn read(directory: &Path, interface: String) -> Result<Opened, DecapError> {
         let values = counters.get(&(*verdict as u32), 0).map_err(failed)?;
         Ok((*verdict, values.iter().sum()))
     };
-    let verdicts = DecapVerdict::ALL
-        .iter()
-        .map(count)
-        .collect::<Result<_, DecapError>>()?;
-    Ok(Opened {
-        interface,
-        verdicts,
-    })
+    let verdicts = DecapVerdict::ALL.iter().map(count).collect::<Result<_, DecapError>>()?;
+    Ok(Opened { interface, verdicts })
 }
 
 fn limit(what: &'static str, count: usize, most: usize) -> Result<(), DecapError> {
-    if count > most {
-        Err(DecapError::TooMany { what, count, most })
-    } else {
-        Ok(())
-    }
+    if count > most { Err(DecapError::TooMany { what, count, most }) } else { Ok(()) }
 }

@@ -29,8 +29,7 @@ impl Fixture {
     }
 
     fn put(&self, address: &str, value: &str) {
-        self.etcd
-            .control(&["put", &format!("{PREFIX}{address}"), value]);
+        self.etcd.control(&["put", &format!("{PREFIX}{address}"), value]);
     }
 
     fn delete(&self, address: &str) {
@@ -49,21 +48,12 @@ impl Fixture {
 }
 
 fn source(endpoints: &[String]) -> EtcdSource {
-    EtcdSource::new(
-        endpoints.to_vec(),
-        PREFIX,
-        "10.200.0.1".parse().expect("address"),
-    )
+    EtcdSource::new(endpoints.to_vec(), PREFIX, "10.200.0.1".parse().expect("address"))
 }
 
 async fn next(source: &mut EtcdSource, within: Duration) -> Result<String, SourceError> {
-    let snapshot = timeout(within, source.next())
-        .await
-        .expect("an answer in time")?;
-    let shown = snapshot
-        .backends
-        .iter()
-        .map(|b| format!("{}={}", b.address, b.weight));
+    let snapshot = timeout(within, source.next()).await.expect("an answer in time")?;
+    let shown = snapshot.backends.iter().map(|b| format!("{}={}", b.address, b.weight));
     Ok(shown.collect::<Vec<_>>().join(" "))
 }
 
@@ -74,14 +64,8 @@ fn said(text: &str) -> Result<String, SourceError> {
 #[tokio::test]
 async fn lists_and_follows() {
     let mut fixture = Fixture::new();
-    assert_eq!(
-        fixture.next().await,
-        said(""),
-        "an empty etcd has an answer"
-    );
-    fixture
-        .etcd
-        .control(&["put", "lb/web", "not below the prefix"]);
+    assert_eq!(fixture.next().await, said(""), "an empty etcd has an answer");
+    fixture.etcd.control(&["put", "lb/web", "not below the prefix"]);
     fixture.etcd.control(&["put", "lb/web0", "nor this"]);
     fixture.put("10.0.1.11", "");
     assert_eq!(fixture.next().await, said("10.0.1.11=100"));
@@ -92,25 +76,15 @@ async fn lists_and_follows() {
     fixture.delete("10.0.1.11");
     assert_eq!(fixture.next().await, said("10.0.1.9=6"));
     fixture.delete("10.0.1.9");
-    assert_eq!(
-        fixture.next().await,
-        said(""),
-        "the last one was taken out on purpose"
-    );
+    assert_eq!(fixture.next().await, said(""), "the last one was taken out on purpose");
 }
 
 #[tokio::test]
 async fn what_leases_hold_goes_with_them() {
     let mut fixture = Fixture::new();
     let lease = fixture.etcd.control(&["lease", "grant", "1"]);
-    let lease = lease
-        .split_whitespace()
-        .nth(1)
-        .expect("lease ID granted ...")
-        .to_owned();
-    fixture
-        .etcd
-        .control(&["put", "--lease", &lease, &format!("{PREFIX}10.0.1.1"), ""]);
+    let lease = lease.split_whitespace().nth(1).expect("lease ID granted ...").to_owned();
+    fixture.etcd.control(&["put", "--lease", &lease, &format!("{PREFIX}10.0.1.1"), ""]);
     assert_eq!(fixture.next().await, said("10.0.1.1=100"));
     assert_eq!(fixture.next().await, said(""));
 }
@@ -136,17 +110,10 @@ async fn an_outage_is_one_error_and_never_an_empty_answer() {
     assert_eq!(fixture.next().await, said("10.0.1.1=100"));
     fixture.etcd.kill();
     let error = fixture.next().await.expect_err("killed").to_string();
-    assert!(
-        error.contains(&fixture.etcd.url()) && error.contains("refused"),
-        "{error}"
-    );
+    assert!(error.contains(&fixture.etcd.url()) && error.contains("refused"), "{error}");
     fixture.silent(Duration::from_secs(2)).await;
     fixture.etcd.restart();
-    assert_eq!(
-        fixture.next().await,
-        said("10.0.1.1=100"),
-        "it says again what is true"
-    );
+    assert_eq!(fixture.next().await, said("10.0.1.1=100"), "it says again what is true");
     fixture.put("10.0.1.2", "");
     assert_eq!(fixture.next().await, said("10.0.1.1=100 10.0.1.2=100"));
 }
@@ -157,10 +124,7 @@ async fn changes_during_an_outage_are_not_missed() {
     for last in 1..4 {
         fixture.put(&format!("10.0.1.{last}"), "");
     }
-    assert_eq!(
-        fixture.next().await,
-        said("10.0.1.1=100 10.0.1.2=100 10.0.1.3=100")
-    );
+    assert_eq!(fixture.next().await, said("10.0.1.1=100 10.0.1.2=100 10.0.1.3=100"));
     fixture.etcd.kill();
     fixture.next().await.expect_err("killed");
     fixture.etcd.restart();
@@ -201,9 +165,7 @@ async fn a_silent_etcd_is_noticed() {
     fixture.put("10.0.1.1", "");
     assert_eq!(fixture.next().await, said("10.0.1.1=100"));
     fixture.etcd.freeze();
-    let error = next(&mut fixture.source, Duration::from_secs(25))
-        .await
-        .expect_err("silent");
+    let error = next(&mut fixture.source, Duration::from_secs(25)).await.expect_err("silent");
     assert!(error.to_string().contains("cannot be read"), "{error}");
     fixture.etcd.thaw();
     assert_eq!(fixture.next().await, said("10.0.1.1=100"));
@@ -228,23 +190,15 @@ async fn a_compaction_between_list_and_watch_is_not_a_gap() {
     etcd.control(&["put", "lb/web/10.0.1.3", ""]);
     etcd.compact();
     proxy.release();
-    let answers = timeout(IN_TIME, following)
-        .await
-        .expect("in time")
-        .expect("no panic");
-    assert_eq!(
-        answers,
-        [said("10.0.1.1=100 10.0.1.2=100"), said("10.0.1.3=100")]
-    );
+    let answers = timeout(IN_TIME, following).await.expect("in time").expect("no panic");
+    assert_eq!(answers, [said("10.0.1.1=100 10.0.1.2=100"), said("10.0.1.3=100")]);
 }
 
 #[tokio::test]
 async fn many_changes_at_once_become_few_answers() {
     let mut fixture = Fixture::new();
     assert_eq!(fixture.next().await, said(""));
-    let script: String = (1..=100)
-        .map(|last| format!("put {PREFIX}10.0.2.{last}\n"))
-        .collect();
+    let script: String = (1..=100).map(|last| format!("put {PREFIX}10.0.2.{last}\n")).collect();
     for _ in 0..3 {
         fixture.etcd.transaction(&script.replace("\n", " \"\"\n"));
     }

@@ -40,14 +40,9 @@ fn addresses<const N: usize>(texts: [&str; N]) -> BTreeSet<IpAddr> {
 /// Runs `work` inside a namespace, on a runtime of its own.
 fn block_on<T: Send>(namespace: &Namespace, work: impl AsyncFnOnce() -> T + Send) -> T {
     namespace.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let bounded = async { timeout(Duration::from_secs(60), work()).await };
-        runtime
-            .expect("a runtime")
-            .block_on(bounded)
-            .expect("the test ends in a minute")
+        runtime.expect("a runtime").block_on(bounded).expect("the test ends in a minute")
     })
 }
 
@@ -74,9 +69,7 @@ async fn next<T>(events: &mut Receiver<T>, within: Duration) -> T {
 }
 
 fn way(event: WayEvent) -> Way {
-    event
-        .way
-        .unwrap_or_else(|fault| panic!("{}: {fault}", event.address))
+    event.way.unwrap_or_else(|fault| panic!("{}: {fault}", event.address))
 }
 
 fn fault(event: WayEvent) -> Fault {
@@ -108,51 +101,24 @@ fn finds_neighbours_of_both_families() {
 #[test]
 fn knows_gateways_and_routes_that_lead_nowhere() {
     let cable = Cable::new();
-    cable
-        .near
-        .ip("route add 192.0.2.0/24 via 10.0.0.2 mtu 1400\n\
+    cable.near.ip("route add 192.0.2.0/24 via 10.0.0.2 mtu 1400\n\
          route add 198.51.100.0/24 via inet6 fd00::2\n\
          route add 203.0.113.0/24 nexthop via 10.0.0.2 nexthop via 10.0.0.3\n\
          route add 2001:db8::/64 via fd00::2\n\
          route add blackhole 192.0.3.0/24\n\
          route add prohibit 2001:db8:1::/64\n\
          route add unreachable 192.0.4.0/24\n");
-    let far_away = [
-        "192.0.2.1",
-        "198.51.100.1",
-        "203.0.113.1",
-        "203.0.113.2",
-        "2001:db8::1",
-    ];
-    let nowhere = [
-        "192.0.3.1",
-        "192.0.4.1",
-        "8.8.8.8",
-        "2001:db8:1::1",
-        "2001:db8:2::1",
-        "10.0.0.255",
-    ];
-    let all = far_away
-        .iter()
-        .chain(&nowhere)
-        .chain(&["10.0.0.1", "fd00::1", "127.0.0.1"]);
+    let far_away = ["192.0.2.1", "198.51.100.1", "203.0.113.1", "203.0.113.2", "2001:db8::1"];
+    let nowhere =
+        ["192.0.3.1", "192.0.4.1", "8.8.8.8", "2001:db8:1::1", "2001:db8:2::1", "10.0.0.255"];
+    let all = far_away.iter().chain(&nowhere).chain(&["10.0.0.1", "fd00::1", "127.0.0.1"]);
     let all = all.map(|text| address(text)).collect();
     let ways = block_on(&cable.near, async || resolve_once(&all, IN_TIME).await);
     for text in far_away {
-        let way = ways[&address(text)]
-            .as_ref()
-            .unwrap_or_else(|fault| panic!("{text}: {fault}"));
+        let way = ways[&address(text)].as_ref().unwrap_or_else(|fault| panic!("{text}: {fault}"));
         assert_eq!(way.destination, FAR, "{text}");
-        assert_eq!(
-            way.mtu,
-            if text == "192.0.2.1" { 1400 } else { 1500 },
-            "{text}"
-        );
-        let source = if way.source.is_ipv4() {
-            "10.0.0.1"
-        } else {
-            "fd00::1"
-        };
+        assert_eq!(way.mtu, if text == "192.0.2.1" { 1400 } else { 1500 }, "{text}");
+        let source = if way.source.is_ipv4() { "10.0.0.1" } else { "fd00::1" };
         assert_eq!(way.source, address(source), "{text}");
     }
     for text in nowhere {
@@ -174,19 +140,14 @@ fn follows_routes_that_come_and_go() {
         assert!(matches!(first[0].way, Err(Fault::NoRoute(_))), "{first:?}");
         cable.near.ip("route add 192.0.2.0/24 via 10.0.0.2");
         assert_eq!(way(next(&mut events, AT_ONCE).await).destination, FAR);
-        cable
-            .near
-            .ip("route change 192.0.2.0/24 via 10.0.0.2 mtu 1300");
+        cable.near.ip("route change 192.0.2.0/24 via 10.0.0.2 mtu 1300");
         assert_eq!(way(next(&mut events, AT_ONCE).await).mtu, 1300);
         cable.near.ip("address add 192.0.2.1/32 dev lo");
         assert_eq!(fault(next(&mut events, AT_ONCE).await), Fault::Local);
         cable.near.ip("address del 192.0.2.1/32 dev lo");
         assert_eq!(way(next(&mut events, AT_ONCE).await).mtu, 1300);
         cable.near.ip("route del 192.0.2.0/24");
-        assert!(matches!(
-            fault(next(&mut events, AT_ONCE).await),
-            Fault::NoRoute(_)
-        ));
+        assert!(matches!(fault(next(&mut events, AT_ONCE).await), Fault::NoRoute(_)));
     });
 }
 
@@ -218,9 +179,7 @@ fn a_silent_move_is_never_a_loss() {
     block_on(&cable.near, async || {
         let (_neighbours, mut events, _) = watch(["10.0.0.2"]).await;
         cable.far.ip("link set eth0 address 02:00:00:00:00:99");
-        cable
-            .near
-            .ip("neighbour change 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 nud probe");
+        cable.near.ip("neighbour change 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 nud probe");
         let moved = way(next(&mut events, AT_ONCE).await);
         assert_eq!(moved.destination, [2, 0, 0, 0, 0, 0x99]);
     });
@@ -237,9 +196,7 @@ fn asks_stale_neighbours_on_its_own() {
     block_on(&cable.near, async || {
         let (_neighbours, mut events, _) = watch(["10.0.0.2"]).await;
         cable.far.ip("link set eth0 address 02:00:00:00:00:99");
-        cable
-            .near
-            .ip("neighbour change 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 nud stale");
+        cable.near.ip("neighbour change 10.0.0.2 dev eth0 lladdr 02:00:00:00:00:02 nud stale");
         let moved = way(next(&mut events, 2 * IN_TIME).await);
         assert_eq!(moved.destination, [2, 0, 0, 0, 0, 0x99]);
     });
@@ -259,22 +216,13 @@ fn heals_a_flushed_neighbour_table_at_once() {
                     entry.contains("lladdr 02:00:00:00:00:02")
                 };
                 while !is_known() {
-                    assert!(
-                        begin.elapsed() < AT_ONCE,
-                        "round {round}: {neighbour} is missing"
-                    );
+                    assert!(begin.elapsed() < AT_ONCE, "round {round}: {neighbour} is missing");
                     sleep(Duration::from_millis(5)).await;
                 }
-                println!(
-                    "round {round}: {neighbour} is back after {:?}",
-                    begin.elapsed()
-                );
+                println!("round {round}: {neighbour} is back after {:?}", begin.elapsed());
             }
         }
-        assert!(
-            events.try_recv().is_err(),
-            "packets had their way all the time"
-        );
+        assert!(events.try_recv().is_err(), "packets had their way all the time");
     });
 }
 
@@ -292,10 +240,8 @@ fn reports_a_link_that_is_down_and_back() {
 
         cable.far.ip("link set eth0 down");
         // The kernel itself takes up to a second to tell.
-        let no_carrier = Fault::Interface {
-            name: "eth0".into(),
-            problem: InterfaceProblem::NoCarrier,
-        };
+        let no_carrier =
+            Fault::Interface { name: "eth0".into(), problem: InterfaceProblem::NoCarrier };
         assert_eq!(fault(next(&mut events, IN_TIME).await), no_carrier);
         cable.far.ip("link set eth0 up");
         let back = next(&mut events, IN_TIME).await;
@@ -314,10 +260,8 @@ fn reports_a_silent_neighbour_and_its_return() {
         let begin = Instant::now();
         let (_neighbours, mut events, first) = watch(["10.0.0.77"]).await;
         println!("given up after {:?}", begin.elapsed());
-        let unresolved = Fault::Unresolved {
-            next_hop: address("10.0.0.77"),
-            interface_name: "eth0".into(),
-        };
+        let unresolved =
+            Fault::Unresolved { next_hop: address("10.0.0.77"), interface_name: "eth0".into() };
         assert_eq!(first[0].way, Err(unresolved));
         cable.far.ip("address add 10.0.0.77/24 dev eth0");
         assert_eq!(way(next(&mut events, 2 * AT_ONCE).await).destination, FAR);
@@ -329,31 +273,21 @@ fn patience_has_an_end() {
     let cable = Cable::new();
     let begin = Instant::now();
     let ways = block_on(&cable.near, async || {
-        resolve_once(
-            &addresses(["10.0.0.2", "10.0.0.77"]),
-            Duration::from_millis(300),
-        )
-        .await
+        resolve_once(&addresses(["10.0.0.2", "10.0.0.77"]), Duration::from_millis(300)).await
     });
     let elapsed = begin.elapsed();
     assert!(elapsed < AT_ONCE, "{elapsed:?}");
     assert!(ways[&address("10.0.0.2")].is_ok());
     let silent = &ways[&address("10.0.0.77")];
-    assert!(
-        matches!(silent, Err(Fault::Unresolved { .. })),
-        "{silent:?}"
-    );
+    assert!(matches!(silent, Err(Fault::Unresolved { .. })), "{silent:?}");
 }
 
 #[test]
 fn leaves_permanent_entries_permanent() {
     let cable = Cable::new();
-    cable
-        .near
-        .ip("neighbour add 10.0.0.50 lladdr 02:00:00:00:00:50 dev eth0 nud permanent");
-    let ways = block_on(&cable.near, async || {
-        resolve_once(&addresses(["10.0.0.50"]), IN_TIME).await
-    });
+    cable.near.ip("neighbour add 10.0.0.50 lladdr 02:00:00:00:00:50 dev eth0 nud permanent");
+    let ways =
+        block_on(&cable.near, async || resolve_once(&addresses(["10.0.0.50"]), IN_TIME).await);
     let way = ways[&address("10.0.0.50")].as_ref().expect("a way");
     assert_eq!(way.destination, [2, 0, 0, 0, 0, 0x50]);
     let entry = cable.near.show("neighbour show 10.0.0.50");
@@ -364,13 +298,9 @@ fn leaves_permanent_entries_permanent() {
 fn needs_one_capability() {
     let cable = Cable::new();
     let ways = cable.near.enter_as_network_admin(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let both = addresses(["10.0.0.2", "fd00::2"]);
-        runtime
-            .expect("a runtime")
-            .block_on(resolve_once(&both, IN_TIME))
+        runtime.expect("a runtime").block_on(resolve_once(&both, IN_TIME))
     });
     assert!(ways.values().all(Result::is_ok), "{ways:?}");
 }
@@ -391,23 +321,12 @@ fn survives_more_events_than_fit() {
             .collect();
         cable.near.ip(&(flood + "route del 192.0.2.0/24\n"));
         let sockets = fs::read_to_string("/proc/thread-self/net/netlink").expect("a table");
-        let column = |name| {
-            sockets
-                .lines()
-                .next()?
-                .split_whitespace()
-                .position(|head| head == name)
-        };
+        let column =
+            |name| sockets.lines().next()?.split_whitespace().position(|head| head == name);
         let drops = column("Drops").expect("a column for losses");
         let has_losses = |line: &str| line.split_whitespace().nth(drops).is_some_and(|n| n != "0");
-        assert!(
-            sockets.lines().skip(1).any(has_losses),
-            "the flood was too small:\n{sockets}"
-        );
-        assert!(matches!(
-            fault(next(&mut events, AT_ONCE).await),
-            Fault::NoRoute(_)
-        ));
+        assert!(sockets.lines().skip(1).any(has_losses), "the flood was too small:\n{sockets}");
+        assert!(matches!(fault(next(&mut events, AT_ONCE).await), Fault::NoRoute(_)));
     });
 }
 
@@ -417,22 +336,13 @@ fn forgets_what_is_not_watched() {
     block_on(&cable.near, async || {
         let (neighbours, mut events, _) = watch(["10.0.0.2"]).await;
         neighbours.watch(addresses(["10.0.0.3"]));
-        assert_eq!(
-            next(&mut events, AT_ONCE).await.address,
-            address("10.0.0.3")
-        );
+        assert_eq!(next(&mut events, AT_ONCE).await.address, address("10.0.0.3"));
         neighbours.watch(BTreeSet::new());
         neighbours.watch(addresses(["10.0.0.3"]));
         let again = next(&mut events, AT_ONCE).await;
-        assert_eq!(
-            again.address,
-            address("10.0.0.3"),
-            "what is new again is said again"
-        );
+        assert_eq!(again.address, address("10.0.0.3"), "what is new again is said again");
         drop(neighbours);
-        let end = timeout(AT_ONCE, events.recv())
-            .await
-            .expect("the task ends");
+        let end = timeout(AT_ONCE, events.recv()).await.expect("the task ends");
         assert_eq!(end, None);
     });
 }
@@ -448,32 +358,19 @@ fn describes_an_interface() {
         let lo = describe("lo").await.expect("lo");
         assert_eq!((lo.mac, lo.mtu), (None, 65536));
         let eth0 = describe("eth0").await.expect("eth0");
-        assert_eq!(
-            (eth0.mtu, eth0.mac, eth0.up, eth0.running),
-            (1500, Some(NEAR), true, true)
-        );
+        assert_eq!((eth0.mtu, eth0.mac, eth0.up, eth0.running), (1500, Some(NEAR), true, true));
         assert_eq!(eth0.xdp, None);
-        for (mode, expected) in [
-            ("xdpgeneric", XdpAttachMode::Generic),
-            ("xdpdrv", XdpAttachMode::Native),
-        ] {
+        for (mode, expected) in
+            [("xdpgeneric", XdpAttachMode::Generic), ("xdpdrv", XdpAttachMode::Native)]
+        {
             let object = tempfile::NamedTempFile::new().expect("a temporary file");
             fs::write(object.path(), objects::PASS).expect("writing it");
             let path = object.path().display();
-            cable.near.ip(&format!(
-                "link set dev eth0 {mode} object {path} section xdp"
-            ));
-            let xdp = describe("eth0")
-                .await
-                .expect("eth0")
-                .xdp
-                .expect("a program");
+            cable.near.ip(&format!("link set dev eth0 {mode} object {path} section xdp"));
+            let xdp = describe("eth0").await.expect("eth0").xdp.expect("a program");
             assert_eq!(xdp.mode, expected);
             let shown = cable.near.show("link show dev eth0");
-            assert!(
-                shown.contains(&format!("prog/xdp id {} ", xdp.program_id)),
-                "{shown}"
-            );
+            assert!(shown.contains(&format!("prog/xdp id {} ", xdp.program_id)), "{shown}");
             cable.near.ip(&format!("link set dev eth0 {mode} off"));
         }
     });
@@ -498,13 +395,8 @@ fn follows_interfaces() {
             panic!("eth1 has changed");
         };
         assert_eq!((wide.index, wide.mtu), (eth1.index, 1400));
-        cable
-            .near
-            .ip("link del eth1\nlink add eth1 type veth peer name eth2");
-        let vanished = InterfaceEvent::Vanished {
-            name: "eth1".into(),
-            index: eth1.index,
-        };
+        cable.near.ip("link del eth1\nlink add eth1 type veth peer name eth2");
+        let vanished = InterfaceEvent::Vanished { name: "eth1".into(), index: eth1.index };
         assert_eq!(next(&mut events, AT_ONCE).await, vanished);
         let InterfaceEvent::Appeared(remade) = next(&mut events, AT_ONCE).await else {
             panic!("eth1 is there again");
@@ -522,17 +414,13 @@ fn follows_local_addresses() {
         assert!(known.is_superset(&expected), "{known:?}");
         let mut sets = watch_local_addresses().expect("netlink sockets");
         assert_eq!(next(&mut sets, AT_ONCE).await, known);
-        cable
-            .near
-            .ip("address add 192.0.2.9 peer 192.0.2.10 dev eth0");
+        cable.near.ip("address add 192.0.2.9 peer 192.0.2.10 dev eth0");
         let with = next(&mut sets, AT_ONCE).await;
         assert_eq!(
             with.difference(&known).copied().collect::<BTreeSet<_>>(),
             addresses(["192.0.2.9"])
         );
-        cable
-            .near
-            .ip("address del 192.0.2.9 peer 192.0.2.10 dev eth0");
+        cable.near.ip("address del 192.0.2.9 peer 192.0.2.10 dev eth0");
         assert_eq!(next(&mut sets, AT_ONCE).await, known);
     });
 }

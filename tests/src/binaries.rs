@@ -14,13 +14,11 @@ pub fn program(name: &str) -> Result<PathBuf, RigError> {
         None => above_this_program().take(2).collect(),
     };
     let mut candidates = folders.iter().map(|folder| folder.join(name));
-    candidates
-        .find(|path| path.is_file())
-        .ok_or_else(|| RigError::NotBuilt {
-            program: name.into(),
-            folders,
-            remedy: "cargo build -p lb-userspace -p lb-tests",
-        })
+    candidates.find(|path| path.is_file()).ok_or_else(|| RigError::NotBuilt {
+        program: name.into(),
+        folders,
+        remedy: "cargo build -p lb-userspace -p lb-tests",
+    })
 }
 
 fn above_this_program() -> impl Iterator<Item = PathBuf> {

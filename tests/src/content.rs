@@ -12,10 +12,7 @@ pub fn bytes(offset: u64, length: usize) -> Vec<u8> {
 /// The first byte of `piece`, which starts at `offset` of a download, that is wrong.
 #[must_use]
 pub fn first_difference(offset: u64, piece: &[u8]) -> Option<u64> {
-    (offset..)
-        .zip(piece)
-        .find(|&(at, &found)| byte(at) != found)
-        .map(|(at, _)| at)
+    (offset..).zip(piece).find(|&(at, &found)| byte(at) != found).map(|(at, _)| at)
 }
 
 /// Multiplied by an odd constant, the upper bits depend on all of the position: no period that a

@@ -29,10 +29,7 @@ impl Daemon {
     /// Starts `command`, usually from [`Host::command`](crate::Host::command), and keeps its
     /// output. `name` is for messages.
     pub fn start(name: &str, mut command: Command) -> Result<Self, RigError> {
-        let start = |source| RigError::Start {
-            program: name.into(),
-            source,
-        };
+        let start = |source| RigError::Start { program: name.into(), source };
         let stdout = Capture::new().map_err(start)?;
         let stderr = Capture::new().map_err(start)?;
         command
@@ -40,13 +37,7 @@ impl Daemon {
             .stdout(stdout.writer().map_err(start)?)
             .stderr(stderr.writer().map_err(start)?);
         let child = keeper::run(move || command.spawn()).map_err(start)?;
-        Ok(Self {
-            name: name.into(),
-            pid: child.id(),
-            child: Mutex::new(child),
-            stdout,
-            stderr,
-        })
+        Ok(Self { name: name.into(), pid: child.id(), child: Mutex::new(child), stdout, stderr })
     }
 
     /// The process id.
@@ -133,11 +124,7 @@ impl Daemon {
     }
 
     fn ended(&self, status: ExitStatus) -> RigError {
-        RigError::Ended {
-            program: self.name.clone(),
-            status,
-            log: self.log(),
-        }
+        RigError::Ended { program: self.name.clone(), status, log: self.log() }
     }
 }
 

@@ -37,11 +37,7 @@ impl Host {
             action: "make its namespaces".into(),
             source,
         })?;
-        let host = Self {
-            name: name.into(),
-            holder,
-            namespaces: Arc::new(namespaces),
-        };
+        let host = Self { name: name.into(), holder, namespaces: Arc::new(namespaces) };
         host.ip("link set lo up")?;
         Ok(host)
     }
@@ -97,38 +93,34 @@ impl Host {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let start = |source| RigError::Start {
-            program: "ip".into(),
-            source,
-        };
+        let start = |source| RigError::Start { program: "ip".into(), source };
         let mut child = command.spawn().map_err(start)?;
         let mut input = child.stdin.take().expect("stdin is piped");
         // `ip` may give up before it has read everything; its exit status tells why.
         let _ = input.write_all(lines.as_bytes());
         drop(input);
         let output = child.wait_with_output().map_err(start)?;
-        self.judge(&command, output)
-            .map(drop)
-            .map_err(|error| match error {
-                RigError::Command { output, .. } if output.contains("Command failed") => {
-                    RigError::Answer {
-                        program: "ip",
-                        problem: format!("host {}: {output}", self.name),
-                        answer: numbered(lines),
-                    }
+        self.judge(&command, output).map(drop).map_err(|error| match error {
+            RigError::Command { output, .. } if output.contains("Command failed") => {
+                RigError::Answer {
+                    program: "ip",
+                    problem: format!("host {}: {output}", self.name),
+                    answer: numbered(lines),
                 }
-                other => other,
-            })
+            }
+            other => other,
+        })
     }
 
     /// Sets a kernel parameter of this host's network, such as `ipv4/ip_forward`.
     pub fn sysctl(&self, key: &str, value: &str) -> Result<(), RigError> {
-        self.enter(|| fs::write(format!("/proc/sys/net/{key}"), value))
-            .map_err(|source| RigError::Kernel {
+        self.enter(|| fs::write(format!("/proc/sys/net/{key}"), value)).map_err(|source| {
+            RigError::Kernel {
                 host: self.name.clone(),
                 action: format!("set net/{key} to {value}"),
                 source,
-            })
+            }
+        })
     }
 
     /// Runs `work` on a thread of this process that is inside the host.
@@ -143,9 +135,7 @@ impl Host {
                     .unwrap_or_else(|error| panic!("cannot enter host {}: {error}", self.name));
                 work()
             });
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 
@@ -156,11 +146,7 @@ impl Host {
         Path::new("/proc")
             .join(self.pid().to_string())
             .join("root")
-            .join(
-                inside
-                    .strip_prefix("/")
-                    .expect("a path inside a host is absolute"),
-            )
+            .join(inside.strip_prefix("/").expect("a path inside a host is absolute"))
     }
 
     fn judge(&self, command: &Command, output: Output) -> Result<String, RigError> {
@@ -173,11 +159,7 @@ impl Host {
             host: self.name.clone(),
             command: command_line(command),
             status: output.status,
-            output: if errors.is_empty() {
-                text(&output.stdout)
-            } else {
-                errors
-            },
+            output: if errors.is_empty() { text(&output.stdout) } else { errors },
         })
     }
 }

@@ -49,10 +49,7 @@ pub struct Lookup {
 impl<'a> Lbctl<'a> {
     /// The built `lbctl`, to be run in `host`.
     pub fn new(host: &'a Host) -> Result<Self, RigError> {
-        Ok(Self {
-            host,
-            program: program("lbctl")?,
-        })
+        Ok(Self { host, program: program("lbctl")? })
     }
 
     /// A command with these arguments, not run yet.
@@ -83,9 +80,7 @@ impl<'a> Lbctl<'a> {
     /// `lookup`: where the TCP flow from `source` to `service` goes.
     pub fn lookup(&self, source: SocketAddr, service: SocketAddr) -> Result<Lookup, RigError> {
         let (source, service) = (source.to_string(), service.to_string());
-        self.ask(&[
-            "lookup", "--proto", "tcp", "--src", &source, "--dst", &service,
-        ])
+        self.ask(&["lookup", "--proto", "tcp", "--src", &source, "--dst", &service])
     }
 
     fn ask<T: serde::de::DeserializeOwned>(&self, arguments: &[&str]) -> Result<T, RigError> {

@@ -31,11 +31,7 @@ impl Machine {
     pub fn wait_until_clean(&self) -> Result<(), RigError> {
         waiting::until("a clean machine", Duration::from_secs(5), || {
             let leftovers = self.leftovers();
-            if leftovers.is_empty() {
-                Ok(())
-            } else {
-                Err(leftovers.join(", "))
-            }
+            if leftovers.is_empty() { Ok(()) } else { Err(leftovers.join(", ")) }
         })
     }
 }
@@ -67,18 +63,13 @@ fn stat(folder: &Path) -> Option<Stat> {
     // The name comes before, in brackets, and may contain spaces and brackets.
     let (_, rest) = line.rsplit_once(") ")?;
     let mut words = rest.split(' ');
-    Some(Stat {
-        state: words.next()?.into(),
-        parent: words.next()?.parse().ok()?,
-    })
+    Some(Stat { state: words.next()?.into(), parent: words.next()?.parse().ok()? })
 }
 
 fn entries(folder: &str) -> Vec<String> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let paths = entries.map(|entry| entry.path().display().to_string());
-    paths
-        .chain(Path::new(folder).exists().then(|| folder.into()))
-        .collect()
+    paths.chain(Path::new(folder).exists().then(|| folder.into())).collect()
 }
 
 /// Interfaces with names that the rig gives.

@@ -17,12 +17,11 @@ pub(crate) fn connect(
         right.pid(),
     ))?;
     for (host, interface) in [(left, left_name), (right, right_name)] {
-        host.enter(|| offload::turn_off(interface))
-            .map_err(|source| RigError::Kernel {
-                host: host.name().into(),
-                action: format!("turn off the offloads of {interface}"),
-                source,
-            })?;
+        host.enter(|| offload::turn_off(interface)).map_err(|source| RigError::Kernel {
+            host: host.name().into(),
+            action: format!("turn off the offloads of {interface}"),
+            source,
+        })?;
         host.ip(&format!("link set {interface} up"))?;
     }
     Ok(())
@@ -39,8 +38,6 @@ pub(crate) fn take_xdp_frames(host: &Host, interface: &str) -> Result<(), RigErr
         action: format!("write {object}"),
         source,
     })?;
-    host.run(&[
-        "ip", "link", "set", "dev", interface, "xdpdrv", "object", object, "section", "xdp",
-    ])
-    .map(drop)
+    host.run(&["ip", "link", "set", "dev", interface, "xdpdrv", "object", object, "section", "xdp"])
+        .map(drop)
 }

@@ -68,18 +68,10 @@ impl Load {
     /// what happened since `mark`.
     pub fn settle(&self, mark: u64) -> Result<Interval, RigError> {
         let now = clock::now_ms();
-        self.daemon.until(
-            "the outcome of all requests",
-            Duration::from_secs(6),
-            || {
-                let all = self.since(mark).map_err(|error| error.to_string())?;
-                if all.settled_ms > now {
-                    Ok(all)
-                } else {
-                    Err(self.daemon.log())
-                }
-            },
-        )
+        self.daemon.until("the outcome of all requests", Duration::from_secs(6), || {
+            let all = self.since(mark).map_err(|error| error.to_string())?;
+            if all.settled_ms > now { Ok(all) } else { Err(self.daemon.log()) }
+        })
     }
 
     /// Stops the generator and returns what happened in all of its time.
@@ -90,13 +82,7 @@ impl Load {
 
     fn start(host: &Host, kind: &str, target: SocketAddr, rate: u32) -> Result<Self, RigError> {
         let mut command = host.command(program("lb-tests-client")?);
-        command.args([
-            kind,
-            "--target",
-            &target.to_string(),
-            "--rate",
-            &rate.to_string(),
-        ]);
+        command.args([kind, "--target", &target.to_string(), "--rate", &rate.to_string()]);
         Ok(Self {
             daemon: Daemon::start(&format!("the {kind} load on {target}"), command)?,
             target,
@@ -137,23 +123,15 @@ impl Download {
     ) -> Result<Self, RigError> {
         let mut command = host.command(program("lb-tests-client")?);
         command.args(["download", "--target", &target.to_string()]);
-        command.args([
-            "--bytes",
-            &bytes.to_string(),
-            "--seconds",
-            &seconds.to_string(),
-        ]);
+        command.args(["--bytes", &bytes.to_string(), "--seconds", &seconds.to_string()]);
         let daemon = Daemon::start(&format!("the download from {target}"), command)?;
-        let backend =
-            waiting::until(
-                "the download to start",
-                Duration::from_secs(5),
-                || match daemon.output().lines().next().map(parse) {
-                    Some(Ok(DownloadLine::Started { backend, .. })) => Ok(backend),
-                    Some(other) => Err(format!("{other:?}")),
-                    None => Err(daemon.log()),
-                },
-            )?;
+        let backend = waiting::until("the download to start", Duration::from_secs(5), || {
+            match daemon.output().lines().next().map(parse) {
+                Some(Ok(DownloadLine::Started { backend, .. })) => Ok(backend),
+                Some(other) => Err(format!("{other:?}")),
+                None => Err(daemon.log()),
+            }
+        })?;
         Ok(Self { daemon, backend })
     }
 
@@ -173,9 +151,7 @@ impl Download {
     pub fn finish(self, patience: Duration) -> Result<DownloadLine, RigError> {
         waiting::until("the download to end", patience, || {
             let running = self.daemon.is_running();
-            (!running)
-                .then_some(())
-                .ok_or_else(|| "it still runs".to_owned())
+            (!running).then_some(()).ok_or_else(|| "it still runs".to_owned())
         })?;
         let output = self.daemon.output();
         parse(output.lines().last().unwrap_or_default())

@@ -28,10 +28,7 @@ impl Namespaces {
     pub(crate) fn create() -> io::Result<(Child, Self)> {
         let holder = keeper::run(start_holder)?;
         let handle = |kind| File::open(format!("/proc/{}/ns/{kind}", holder.id()));
-        let namespaces = Self {
-            network: handle("net")?,
-            mounts: handle("mnt")?,
-        };
+        let namespaces = Self { network: handle("net")?, mounts: handle("mnt")? };
         Ok((holder, namespaces))
     }
 
@@ -61,11 +58,7 @@ pub(crate) fn die_with(parent: u32) -> io::Result<()> {
 fn start_holder() -> io::Result<Child> {
     let parent = std::process::id();
     let mut command = Command::new("sleep");
-    command
-        .arg("infinity")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+    command.arg("infinity").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // SAFETY: between fork and exec only system calls are made, on constants: no allocation, no
     // lock, so it does not matter what other threads of this process were doing.
     unsafe {
@@ -83,20 +76,11 @@ fn start_holder() -> io::Result<Child> {
 /// point, and making one below the real folders would leave it on the machine.
 fn isolate() -> io::Result<()> {
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS)?;
-    mount(
-        None::<&str>,
-        "/",
-        None::<&str>,
-        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-        None::<&str>,
-    )?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)?;
     // sysfs shows the interfaces of the network namespace that it was mounted in.
-    for (kind, target) in [
-        ("sysfs", "/sys"),
-        ("bpf", "/sys/fs/bpf"),
-        ("tmpfs", "/run"),
-        ("tmpfs", "/var/lib"),
-    ] {
+    for (kind, target) in
+        [("sysfs", "/sys"), ("bpf", "/sys/fs/bpf"), ("tmpfs", "/run"), ("tmpfs", "/var/lib")]
+    {
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         mount(Some(kind), target, Some(kind), flags, None::<&str>)?;
     }

@@ -47,16 +47,9 @@ fn set(interface: &str, mut value: Value) -> io::Result<()> {
     }
     let request = libc::ifreq {
         ifr_name: name,
-        ifr_ifru: libc::__c_anonymous_ifr_ifru {
-            ifru_data: (&raw mut value).cast(),
-        },
+        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() },
     };
-    let socket = socket(
-        AddressFamily::Inet,
-        SockType::Datagram,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     // SAFETY: the request names an interface and points to the value of this command; both live
     // until the call returns.
     if unsafe { libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL, &raw const request) } != 0 {

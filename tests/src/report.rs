@@ -104,10 +104,7 @@ impl Interval {
         self.to_ms = later.to_ms;
         self.settled_ms = later.settled_ms;
         for (backend, more) in &later.served {
-            self.served
-                .entry(backend.clone())
-                .or_default()
-                .extend(*more);
+            self.served.entry(backend.clone()).or_default().extend(*more);
         }
         self.failed.extend_from_slice(&later.failed);
     }

@@ -35,10 +35,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self {
-            backends: 4,
-            services: 1,
-        }
+        Self { backends: 4, services: 1 }
     }
 }
 
@@ -104,15 +101,12 @@ impl Topology {
     pub fn route_services_to(&self, hop: impl Fn(Family) -> IpAddr) -> Result<(), RigError> {
         Family::ALL.into_iter().try_for_each(|family| {
             let (services, hop) = (address::services(family), hop(family));
-            self.router
-                .ip(&format!("route replace {services} via {hop}"))
+            self.router.ip(&format!("route replace {services} via {hop}"))
         })
     }
 
     fn hosts(&self) -> impl Iterator<Item = &Host> {
-        [&self.client, &self.router, &self.balancer]
-            .into_iter()
-            .chain(&self.backends)
+        [&self.client, &self.router, &self.balancer].into_iter().chain(&self.backends)
     }
 
     fn set_up_router(&self) -> Result<(), RigError> {
@@ -129,17 +123,11 @@ impl Topology {
 
     fn attach_client(&self) -> Result<(), RigError> {
         link::connect((&self.client, "eth0"), (&self.router, "client"), CLIENT_MTU)?;
-        add_addresses(
-            &self.router,
-            "client",
-            Family::prefix,
-            address::client_gateway,
-        )?;
+        add_addresses(&self.router, "client", Family::prefix, address::client_gateway)?;
         add_addresses(&self.client, "eth0", Family::prefix, address::client)?;
         add_default_routes(&self.client, address::client_gateway)?;
         // Load generators use up ports; 28,000 are gone after some minutes.
-        self.client
-            .sysctl("ipv4/ip_local_port_range", "60000 65535")
+        self.client.sysctl("ipv4/ip_local_port_range", "60000 65535")
     }
 
     fn attach_balancer(&self) -> Result<(), RigError> {
@@ -151,14 +139,10 @@ impl Topology {
 
     fn attach_backend(&self, number: u8, host: &Host) -> Result<(), RigError> {
         self.attach_to_bridge(host, host.name())?;
-        add_addresses(host, "eth0", Family::prefix, |family| {
-            address::backend(family, number)
-        })?;
+        add_addresses(host, "eth0", Family::prefix, |family| address::backend(family, number))?;
         add_default_routes(host, address::gateway)?;
         (1..=self.services).try_for_each(|service| {
-            add_addresses(host, "lo", Family::bits, |family| {
-                address::service(family, service)
-            })
+            add_addresses(host, "lo", Family::bits, |family| address::service(family, service))
         })
     }
 
@@ -168,26 +152,20 @@ impl Topology {
     }
 
     fn addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> {
-        let backends = self
-            .backends()
-            .map(move |(number, _)| address::backend(family, number));
+        let backends = self.backends().map(move |(number, _)| address::backend(family, number));
         std::iter::once(address::balancer(family)).chain(backends)
     }
 
     /// Interfaces come up a moment after they are told to, and the first packet to a neighbour
     /// has to ask for its address: what tests measure should not contain that.
     fn wait_until_reachable(&self) -> Result<(), RigError> {
-        let targets: Vec<_> = Family::ALL
-            .into_iter()
-            .flat_map(|family| self.addresses(family))
-            .collect();
+        let targets: Vec<_> =
+            Family::ALL.into_iter().flat_map(|family| self.addresses(family)).collect();
         self.client.enter(|| {
             targets.into_iter().try_for_each(|target| {
-                waiting::until(
-                    &format!("{target} to answer"),
-                    Duration::from_secs(5),
-                    || knock(target),
-                )
+                waiting::until(&format!("{target} to answer"), Duration::from_secs(5), || {
+                    knock(target)
+                })
             })
         })
     }
@@ -230,9 +208,7 @@ fn add_addresses(
         let (address, prefix) = (address(family), prefix(family));
         // Else the kernel takes a moment to make sure that nobody else has it.
         let flags = if family == Family::V6 { "nodad" } else { "" };
-        host.ip(&format!(
-            "address add {address}/{prefix} dev {interface} {flags}"
-        ))
+        host.ip(&format!("address add {address}/{prefix} dev {interface} {flags}"))
     })
 }
 

@@ -23,11 +23,7 @@ pub fn until<T>(
             Err(last) => last,
         };
         if Instant::now() >= deadline {
-            return Err(RigError::TimedOut {
-                what: what.into(),
-                waited: patience,
-                last,
-            });
+            return Err(RigError::TimedOut { what: what.into(), waited: patience, last });
         }
         thread::sleep(PAUSE);
     }
@@ -49,13 +45,8 @@ mod tests {
 
     #[test]
     fn tells_what_it_saw_last() {
-        let error = until("the end", Duration::ZERO, || {
-            Err::<(), _>("a beginning".into())
-        });
+        let error = until("the end", Duration::ZERO, || Err::<(), _>("a beginning".into()));
         let message = error.unwrap_err().to_string();
-        assert!(
-            message.contains("the end") && message.contains("a beginning"),
-            "{message}"
-        );
+        assert!(message.contains("the end") && message.contains("a beginning"), "{message}");
     }
 }

@@ -12,17 +12,12 @@ use lb_tests::packets::{
 const CLIENTS: [&str; 2] = ["198.51.100.7:40000", "[2001:db8::7]:40000"];
 /// Our own address as each family writes it, which is not a service's.
 const OTHERS: [&str; 2] = ["10.200.0.9", "fd00:200::9"];
-const LINK: Link = Link {
-    destination: [2, 0, 0, 0, 0, 3],
-    source: [2, 0, 0, 0, 0, 4],
-};
+const LINK: Link = Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 0, 4] };
 
 /// The far end of the fixture's load balancer, which has the services' addresses.
 fn decap() -> Decap {
-    let sources = [
-        Prefix([10, 1, 255, 0].into(), 24),
-        Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 1].into(), 128),
-    ];
+    let sources =
+        [Prefix([10, 1, 255, 0].into(), 24), Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 1].into(), 128)];
     let addresses = VIPS.map(|vip| vip.parse().expect("service address"));
     Decap::load(&sources, &addresses).expect("the kernel takes the program")
 }
@@ -30,10 +25,7 @@ fn decap() -> Decap {
 /// The tunnel of the outer family.
 fn tunnel(outer: usize) -> Tunnel {
     let kind = [Kind::OverIpv4, Kind::OverIpv6][outer];
-    Tunnel {
-        link: LINK,
-        ..kind.tunnel(0x2e << 2, 0x1_2345)
-    }
+    Tunnel { link: LINK, ..kind.tunnel(0x2e << 2, 0x1_2345) }
 }
 
 fn shape(inner: usize, address: [&str; 2], transport: Transport) -> Shape {
@@ -214,11 +206,7 @@ fn every_prefix_of_every_tunnel_is_judged_alike() {
                 decap.agree(prefix)
             };
             let is_opened = outcome.verdict == DecapVerdict::Opened;
-            assert_eq!(
-                is_opened,
-                length >= end_of_packet(&case),
-                "{length} bytes: {outcome}"
-            );
+            assert_eq!(is_opened, length >= end_of_packet(&case), "{length} bytes: {outcome}");
             assert_ne!(outcome.action, XdpAction::Aborted);
             if !is_opened {
                 assert_eq!(outcome.bytes, prefix);

@@ -36,12 +36,7 @@ fn the_balancer_is_the_same_in_the_kernel_and_on_the_host() {
     for number in 0..configurations {
         let left = packets - number * PACKETS_A_CONFIGURATION;
         let seed = seed.wrapping_add(number);
-        balance(
-            &mut balancer,
-            seed,
-            left.min(PACKETS_A_CONFIGURATION),
-            &mut seen,
-        );
+        balance(&mut balancer, seed, left.min(PACKETS_A_CONFIGURATION), &mut seen);
         disputed += balancer.disputed();
     }
     println!("{disputed} packets in disputed slots");
@@ -50,10 +45,7 @@ fn the_balancer_is_the_same_in_the_kernel_and_on_the_host() {
         // A long run that never meets a verdict has lost its aim. Two cannot be met: a test run
         // has headroom, and the kernel always has settings.
         let is_met = !matches!(verdict, Verdict::NoHeadroom | Verdict::NotReady);
-        assert!(
-            !is_met || packets < PACKETS || count > 100,
-            "{verdict:?} is rare"
-        );
+        assert!(!is_met || packets < PACKETS || count > 100, "{verdict:?} is rare");
     }
     summarise("balancer", packets, configurations, start);
 }
@@ -62,9 +54,7 @@ fn the_balancer_is_the_same_in_the_kernel_and_on_the_host() {
 fn balance(balancer: &mut Balancer, seed: u64, packets: u64, seen: &mut [u64; Verdict::COUNT]) {
     let mut rng = Rng::with_seed(seed);
     let configuration = Configuration::random(&mut rng);
-    configuration
-        .apply(&mut rng, balancer)
-        .expect("the tables are large enough");
+    configuration.apply(&mut rng, balancer).expect("the tables are large enough");
     let shapes = configuration.shapes(&mut rng);
     let frames = Frames::like(shapes.iter().map(Shape::frame).collect());
     let before = balancer.verdicts().expect("the kernel counts");
@@ -75,12 +65,7 @@ fn balance(balancer: &mut Balancer, seed: u64, packets: u64, seen: &mut [u64; Ve
         }
         let frame = frames.next(&mut rng);
         let pair = balancer.run(&frame).expect("a test run");
-        let place = Place {
-            test: "differential",
-            seed,
-            number,
-            configuration: &configuration,
-        };
+        let place = Place { test: "differential", seed, number, configuration: &configuration };
         let fail = |what: &str| -> ! {
             panic!("{}", failure::report(folder(), &place, &frame, &pair, what));
         };
@@ -93,18 +78,13 @@ fn balance(balancer: &mut Balancer, seed: u64, packets: u64, seen: &mut [u64; Ve
         judged[pair.kernel.verdict as usize] += 1;
     }
     let after = balancer.verdicts().expect("the kernel counts");
-    let counted: Vec<u64> = after
-        .iter()
-        .zip(before)
-        .map(|(after, before)| after - before)
-        .collect();
+    let counted: Vec<u64> =
+        after.iter().zip(before).map(|(after, before)| after - before).collect();
     assert_eq!(counted, judged, "verdicts, seed {seed}");
     if let Err(difference) = balancer.compare() {
         panic!("after {packets} packets of seed {seed}: {difference}\n{configuration}");
     }
-    seen.iter_mut()
-        .zip(judged)
-        .for_each(|(seen, count)| *seen += count);
+    seen.iter_mut().zip(judged).for_each(|(seen, count)| *seen += count);
 }
 
 #[test]
@@ -112,14 +92,9 @@ fn the_far_end_is_the_same_in_the_kernel_and_on_the_host() {
     let (seed, packets) = (seed(), packets() / 4);
     println!("LB_TEST_SEED={seed}");
     let start = Instant::now();
-    let sources = [
-        Prefix([10, 1, 0, 0].into(), 16),
-        Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 0].into(), 112),
-    ];
-    let addresses = [
-        [10, 200, 0, 1].into(),
-        [0xfd00, 0x200, 0, 0, 0, 0, 0, 1].into(),
-    ];
+    let sources =
+        [Prefix([10, 1, 0, 0].into(), 16), Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 0].into(), 112)];
+    let addresses = [[10, 200, 0, 1].into(), [0xfd00, 0x200, 0, 0, 0, 0, 0, 1].into()];
     let mut decap = Decap::load(&sources, &addresses).expect("the kernel takes the program");
     let mut rng = Rng::with_seed(seed);
     let frames = Frames::like(tunnels());
@@ -156,10 +131,7 @@ fn tunnels() -> Vec<Vec<u8>> {
             ("[2001:db8::7]:1", "[fd00:200::1]:80"),
             ("[2001:db8::7]:1", "[fd00:200::2]:80"),
         ] {
-            for shape in [
-                Shape::tcp(client, vip, Segment::Syn),
-                Shape::udp(client, vip),
-            ] {
+            for shape in [Shape::tcp(client, vip, Segment::Syn), Shape::udp(client, vip)] {
                 let mut tunnel = kind.tunnel(0, 7);
                 tunnels.push(tunnel.around(&shape.frame(), 0));
                 tunnels.push(shape.frame());
@@ -198,9 +170,5 @@ fn packets() -> u64 {
 
 fn variable(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
-    Some(
-        value
-            .parse()
-            .unwrap_or_else(|_| panic!("{name} is no number: {value}")),
-    )
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is no number: {value}")))
 }

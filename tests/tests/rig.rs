@@ -33,8 +33,7 @@ fn a_host_has_its_own_network_and_places_to_write() {
         assert!(host.path(&inside).exists());
         assert!(!inside.exists(), "{folder} of the host is the machine's");
     }
-    host.enter(|| fs::write("/run/lb/from-a-thread", "x"))
-        .unwrap();
+    host.enter(|| fs::write("/run/lb/from-a-thread", "x")).unwrap();
     assert!(host.path("/run/lb/from-a-thread").exists());
 }
 
@@ -42,15 +41,9 @@ fn a_host_has_its_own_network_and_places_to_write() {
 fn errors_tell_the_command_and_its_words() {
     let host = Host::new("alone").unwrap();
     let error = host.run(&["ls", "/no/such/place"]).unwrap_err().to_string();
-    assert!(
-        error.contains("alone") && error.contains("`ls /no/such/place`"),
-        "{error}"
-    );
+    assert!(error.contains("alone") && error.contains("`ls /no/such/place`"), "{error}");
     assert!(error.contains("No such file"), "{error}");
-    let error = host
-        .ip("link set lo up\nlink set nothing up")
-        .unwrap_err()
-        .to_string();
+    let error = host.ip("link set lo up\nlink set nothing up").unwrap_err().to_string();
     assert!(error.contains("nothing") && error.contains("2:"), "{error}");
 }
 
@@ -66,9 +59,7 @@ fn requests_and_datagrams_reach_a_backend_in_both_families() {
         ] {
             waiting::until("50 answers", PATIENCE, || {
                 let so_far = load.since(0).unwrap();
-                (so_far.answered() >= 50)
-                    .then_some(())
-                    .ok_or_else(|| format!("{so_far:?}"))
+                (so_far.answered() >= 50).then_some(()).ok_or_else(|| format!("{so_far:?}"))
             })
             .unwrap();
             let all = load.finish().unwrap();
@@ -87,10 +78,7 @@ fn a_download_is_compared_to_its_end() {
         let download = Download::start(&topology.client, target, 3_000_000, 1).unwrap();
         assert_eq!(download.backend(), "be1");
         let end = download.finish(PATIENCE).unwrap();
-        assert!(
-            matches!(end, DownloadLine::Complete { bytes: 3_000_000 }),
-            "{end:?}"
-        );
+        assert!(matches!(end, DownloadLine::Complete { bytes: 3_000_000 }), "{end:?}");
     }
 }
 
@@ -105,19 +93,14 @@ fn a_killed_server_refuses_and_breaks_downloads() {
     let killed = clock::now_ms();
     waiting::until("failures", PATIENCE, || {
         let failed = load.since(killed).unwrap().failed;
-        (failed.len() >= 10)
-            .then_some(())
-            .ok_or_else(|| format!("{failed:?}"))
+        (failed.len() >= 10).then_some(()).ok_or_else(|| format!("{failed:?}"))
     })
     .unwrap();
     let after = load.settle(killed).unwrap();
     assert_eq!(after.answered(), 0);
     // The first may have been connected in the very millisecond of the kill.
     let mut later = after.failed.iter().skip(1);
-    assert!(
-        later.all(|failure| failure.reason == Reason::Refused),
-        "{after:?}"
-    );
+    assert!(later.all(|failure| failure.reason == Reason::Refused), "{after:?}");
     let end = download.finish(PATIENCE).unwrap();
     assert!(matches!(end, DownloadLine::Broken(_)), "{end:?}");
 }
@@ -144,15 +127,8 @@ fn a_killed_test_leaves_nothing() {
         kill(Pid::from_raw(lab.id().cast_signed()), signal).unwrap();
         lab.wait().unwrap();
         waiting::until("all processes to end", PATIENCE, || {
-            let alive: Vec<_> = pids
-                .iter()
-                .filter(|pid| leftovers::is_alive(**pid))
-                .collect();
-            if alive.is_empty() {
-                Ok(())
-            } else {
-                Err(format!("{alive:?} live"))
-            }
+            let alive: Vec<_> = pids.iter().filter(|pid| leftovers::is_alive(**pid)).collect();
+            if alive.is_empty() { Ok(()) } else { Err(format!("{alive:?} live")) }
         })
         .unwrap();
         before.wait_until_clean().unwrap();
@@ -161,14 +137,8 @@ fn a_killed_test_leaves_nothing() {
 
 /// A network whose router sends the services to backend 1 and not to a balancer.
 fn direct_to_backend_1() -> Topology {
-    let topology = Topology::new(Plan {
-        backends: 1,
-        services: 1,
-    })
-    .unwrap();
-    topology
-        .route_services_to(|family| address::backend(family, 1))
-        .unwrap();
+    let topology = Topology::new(Plan { backends: 1, services: 1 }).unwrap();
+    topology.route_services_to(|family| address::backend(family, 1)).unwrap();
     topology
 }
 

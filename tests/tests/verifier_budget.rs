@@ -27,15 +27,9 @@ struct Baseline {
 
 #[test]
 fn no_program_outgrows_its_budget() {
-    let now = Baseline {
-        kernel: kernel(),
-        instructions: verified_instructions(),
-    };
+    let now = Baseline { kernel: kernel(), instructions: verified_instructions() };
     for (program, count) in &now.instructions {
-        assert!(
-            *count <= HARD_LIMIT,
-            "{program}: {count} instructions of {HARD_LIMIT}"
-        );
+        assert!(*count <= HARD_LIMIT, "{program}: {count} instructions of {HARD_LIMIT}");
     }
     if std::env::var_os("LB_TEST_BLESS").is_some() {
         now.record();
@@ -70,10 +64,7 @@ impl Baseline {
 
     fn record(&self) {
         let text = toml::to_string(self).expect("numbers and names");
-        let text = format!(
-            "# Instructions that the verifier processes; see {}.\n{text}",
-            file!()
-        );
+        let text = format!("# Instructions that the verifier processes; see {}.\n{text}", file!());
         fs::write(Self::path(), text).expect("the repository can be written");
     }
 }
@@ -90,12 +81,7 @@ fn kernel() -> String {
 /// Every program of every object, loaded.
 fn verified_instructions() -> BTreeMap<String, u32> {
     let mut instructions = BTreeMap::new();
-    for object in [
-        objects::BALANCER,
-        objects::DECAP,
-        objects::PASS,
-        objects::BENCH,
-    ] {
+    for object in [objects::BALANCER, objects::DECAP, objects::PASS, objects::BENCH] {
         let mut ebpf = Ebpf::load(object).expect("the kernel takes the object");
         for (name, program) in ebpf.programs_mut() {
             let program: &mut Xdp = program.try_into().expect("an XDP program");

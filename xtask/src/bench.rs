@@ -36,15 +36,7 @@ impl Bench {
         setup::ensure()?;
         let What::Packet { json, runs } = self.what;
         let mut command = cargo();
-        command.args([
-            "run",
-            "--quiet",
-            "--release",
-            "-p",
-            "lb-tests",
-            "--bin",
-            "lb-tests-bench",
-        ]);
+        command.args(["run", "--quiet", "--release", "-p", "lb-tests", "--bin", "lb-tests-bench"]);
         command.args(["--", "packet", "--runs", &runs.to_string()]);
         if let Some(json) = json {
             // The command runs in the workspace, whoever calls it from where.

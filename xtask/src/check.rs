@@ -26,9 +26,12 @@ impl Check {
         // Two runs: in one, features that user space turns on would reach the kernel's side.
         run(
             "clippy, host",
-            cargo()
-                .args(["clippy", "--workspace", "--exclude", "lb-ebpf"])
-                .args(["--all-targets", "--", "-D", "warnings"]),
+            cargo().args(["clippy", "--workspace", "--exclude", "lb-ebpf"]).args([
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ]),
         )?;
         run(
             "clippy, lb-ebpf as the host sees it",

@@ -55,13 +55,7 @@ impl Test {
             Tier::Check => check::Check {}.run().map(drop),
             Tier::Unit => self.cargo_test(
                 "unit tests",
-                &[
-                    "--workspace",
-                    "--exclude",
-                    "lb-ebpf",
-                    "--exclude",
-                    "lb-tests",
-                ],
+                &["--workspace", "--exclude", "lb-ebpf", "--exclude", "lb-tests"],
             ),
             Tier::Packet => self.cargo_test(
                 "packet tests",
@@ -95,11 +89,7 @@ impl Test {
 
     fn cargo_test(&self, heading: &str, selection: &[&str]) -> Result<()> {
         let mut command = cargo();
-        command
-            .arg("test")
-            .args(selection)
-            .arg("--")
-            .args(&self.arguments);
+        command.arg("test").args(selection).arg("--").args(&self.arguments);
         run(heading, &mut command)
     }
 }

@@ -8,10 +8,7 @@ use crate::{
 
 const CLIENT: &str = "198.51.100.7";
 const VIP: &str = "10.200.0.1";
-const DISPUTED: Slot = Slot {
-    current: 2,
-    previous: 1,
-};
+const DISPUTED: Slot = Slot { current: 2, previous: 1 };
 
 fn serving(slot: Slot) -> HostTables {
     let mut tables = tables();
@@ -35,17 +32,10 @@ fn run(tables: &HostTables, bytes: &[u8]) -> Verdict {
 
 /// The backend whose counter a packet of a flow raises.
 fn backend_of(tables: &HostTables, bytes: &[u8]) -> u16 {
-    let packets = || {
-        tables
-            .backend_counters
-            .iter()
-            .map(|cell| cell.get().packets)
-    };
+    let packets = || tables.backend_counters.iter().map(|cell| cell.get().packets);
     let before: Vec<u64> = packets().collect();
     assert_eq!(run(tables, bytes), Verdict::Transmitted);
-    let risen = packets()
-        .zip(before)
-        .position(|(after, before)| after > before);
+    let risen = packets().zip(before).position(|(after, before)| after > before);
     risen.expect("a backend was counted") as u16
 }
 
@@ -113,10 +103,7 @@ fn a_slot_or_a_service_without_backend_drops() {
     let tables = serving(Slot::settled(999));
     assert_eq!(run(&tables, &tcp_frame(1, SYN)), Verdict::NoBackend);
     let tables = serving(Slot::settled(1));
-    tables
-        .services
-        .iter()
-        .for_each(|service| service.publish(Table::empty()));
+    tables.services.iter().for_each(|service| service.publish(Table::empty()));
     assert_eq!(run(&tables, &tcp_frame(1, SYN)), Verdict::NoBackend);
     // Nothing is said about backends to what is no packet.
     let mut lying = tcp_frame(1, SYN);
@@ -128,11 +115,7 @@ fn a_slot_or_a_service_without_backend_drops() {
 fn the_next_hop_decides_on_interface_and_size() {
     let tables = serving(Slot::settled(1));
     let set = |interface, mtu| {
-        tables.backends[1].set_next_hop(NextHop {
-            interface,
-            mtu,
-            ..next_hop()
-        });
+        tables.backends[1].set_next_hop(NextHop { interface, mtu, ..next_hop() });
     };
     let bytes = tcp_frame(1, ACK);
     for (interface, mtu, expected) in [
@@ -156,11 +139,7 @@ fn only_what_is_sent_is_counted() {
     run(&tables, &tcp_frame(1, ACK));
     let padded = [&tcp_frame(1, SYN | ACK)[..], &[0; 6]].concat();
     run(&tables, &padded);
-    let expected = Counters {
-        packets: 3,
-        bytes: 120,
-        new_flows: 1,
-    };
+    let expected = Counters { packets: 3, bytes: 120, new_flows: 1 };
     tables.backends[1].set_next_hop(NextHop::default());
     run(&tables, &tcp_frame(1, SYN));
     assert_eq!(tables.service_counters[1].get(), expected);
@@ -191,13 +170,7 @@ fn a_remembered_flow_outlives_a_second_change() {
     let tables = serving(DISPUTED);
     assert_eq!(backend_of(&tables, &tcp_frame(1, SYN)), 2);
     for index in 0..16 {
-        tables.slots[1].set(
-            index,
-            Slot {
-                current: 3,
-                previous: 1,
-            },
-        );
+        tables.slots[1].set(index, Slot { current: 3, previous: 1 });
     }
     assert_eq!(backend_of(&tables, &tcp_frame(1, ACK)), 2);
     assert_eq!(backend_of(&tables, &tcp_frame(2, ACK)), 1);
@@ -255,17 +228,7 @@ fn a_packet_renews_what_is_remembered() {
     tables.now = 200;
     assert_eq!(backend_of(&tables, &tcp_frame(1, ACK)), 2);
     let remembered: Vec<_> = tables.flows.iter().flat_map(FlowSet::iter).collect();
-    assert!(matches!(
-        remembered[..],
-        [(
-            _,
-            Remembered {
-                seen: 200,
-                backend: 2,
-                ..
-            }
-        )]
-    ));
+    assert!(matches!(remembered[..], [(_, Remembered { seen: 200, backend: 2, .. })]));
 }
 
 #[test]

@@ -9,20 +9,14 @@ use crate::{
     testing::{self, address, frame, udp, words},
 };
 
-const INNER: [(&str, &str); 2] = [
-    ("198.51.100.7", "10.200.0.1"),
-    ("2001:db8::7", "fd00:200::1"),
-];
+const INNER: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
 /// The load balancer and the backend of each outer family.
 const OUTER: [(&str, &str); 2] = [("10.1.255.1", "10.1.0.1"), ("fd00:1::ff", "fd00:1::1")];
 
 fn gate() -> HostGate {
     let sources = OUTER.map(|(source, _)| words(source));
     let addresses = INNER.map(|(_, vip)| words(vip));
-    HostGate {
-        sources: sources.into(),
-        addresses: addresses.into(),
-    }
+    HostGate { sources: sources.into(), addresses: addresses.into() }
 }
 
 /// A packet and the tunnelled frame of it.
@@ -30,11 +24,7 @@ fn tunnelled(inner: usize, outer: usize) -> (Vec<u8>, Vec<u8>) {
     let bytes = frame(INNER[inner].0, INNER[inner].1, UDP, &udp(1, 2, &[7; 5]));
     let backend = testing::backend(Forward::Ipip, OUTER[outer].1, OUTER[outer].0);
     let mut frame = HostFrame::new(&bytes);
-    let packet = if inner == 0 {
-        packet::ipv4(&frame)
-    } else {
-        packet::ipv6(&frame)
-    };
+    let packet = if inner == 0 { packet::ipv4(&frame) } else { packet::ipv6(&frame) };
     let packet = packet.expect("a packet");
     assert!(forward::encapsulate(&mut frame, &packet, 1, &backend));
     (bytes, frame.bytes().to_vec())
@@ -60,11 +50,7 @@ fn what_the_balancer_sends_is_opened() {
         let mut frame = HostFrame::new(&bytes);
         assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
         assert_eq!(frame.bytes()[12..], packet[12..]);
-        assert_eq!(
-            frame.bytes()[..12],
-            bytes[..12],
-            "the tunnel's hardware addresses"
-        );
+        assert_eq!(frame.bytes()[..12], bytes[..12], "the tunnel's hardware addresses");
     }
 }
 
@@ -121,11 +107,7 @@ fn lying_and_cut_tunnels_are_dropped() {
         let (packet, bytes) = tunnelled(inner, outer);
         let start = bytes.len() - (packet.len() - 14);
         for length in start..bytes.len() {
-            assert_eq!(
-                run(&bytes[..length]),
-                DecapVerdict::Malformed,
-                "{length} bytes"
-            );
+            assert_eq!(run(&bytes[..length]), DecapVerdict::Malformed, "{length} bytes");
         }
         // The inner packet claims one byte more than the outer one has.
         let mut longer = bytes.clone();

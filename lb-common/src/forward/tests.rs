@@ -10,25 +10,13 @@ use crate::{
     testing::{self, frame, udp},
 };
 
-const FRAMES: [(&str, &str); 2] = [
-    ("198.51.100.7", "10.200.0.1"),
-    ("2001:db8::7", "fd00:200::1"),
-];
+const FRAMES: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
 
 /// The frame of a UDP packet in a tunnel. The room before it is poisoned.
 fn encapsulated(bytes: &[u8], backend: &Backend, flow: u64) -> Vec<u8> {
     let mut frame = HostFrame::new(bytes);
-    let packet = if bytes[12] == 8 {
-        packet::ipv4(&frame)
-    } else {
-        packet::ipv6(&frame)
-    };
-    assert!(encapsulate(
-        &mut frame,
-        &packet.expect("a packet"),
-        flow,
-        backend
-    ));
+    let packet = if bytes[12] == 8 { packet::ipv4(&frame) } else { packet::ipv6(&frame) };
+    assert!(encapsulate(&mut frame, &packet.expect("a packet"), flow, backend));
     frame.bytes().to_vec()
 }
 
@@ -70,10 +58,7 @@ fn an_outer_ipv4_header_is_written_whole() {
         assert_eq!(out[26..34], [10, 1, 255, 1, 10, 1, 0, 1]);
         assert_eq!(checksum::sum(&out[14..34]), 0xffff, "a valid checksum");
         assert_eq!(out[34..], bytes[14..]);
-        assert_eq!(
-            Forward::Ipip.overhead(false) as usize,
-            out.len() - bytes.len()
-        );
+        assert_eq!(Forward::Ipip.overhead(false) as usize, out.len() - bytes.len());
     }
 }
 
@@ -99,10 +84,7 @@ fn an_outer_ipv6_header_is_written_whole() {
         (source[15], destination[15]) = (0xff, 1);
         assert_eq!(out[22..54], [source, destination].concat());
         assert_eq!(out[54..], bytes[14..]);
-        assert_eq!(
-            Forward::Ipip.overhead(true) as usize,
-            out.len() - bytes.len()
-        );
+        assert_eq!(Forward::Ipip.overhead(true) as usize, out.len() - bytes.len());
     }
 }
 
@@ -111,16 +93,9 @@ fn bytes_behind_the_packet_are_not_counted() {
     let bytes = frame(FRAMES[0].0, FRAMES[0].1, UDP, &udp(1, 2, &[]));
     let padded = [&bytes[..], &[0xee; 18]].concat();
     for backend in ["10.1.0.1", "fd00:1::1"] {
-        let source = if backend.contains(':') {
-            "fd00::2"
-        } else {
-            "10.1.0.2"
-        };
+        let source = if backend.contains(':') { "fd00::2" } else { "10.1.0.2" };
         let backend = testing::backend(Forward::Ipip, backend, source);
-        let (out, padded) = (
-            encapsulated(&bytes, &backend, 7),
-            encapsulated(&padded, &backend, 7),
-        );
+        let (out, padded) = (encapsulated(&bytes, &backend, 7), encapsulated(&padded, &backend, 7));
         assert_eq!(padded, [&out[..], &[0xee; 18]].concat());
     }
 }

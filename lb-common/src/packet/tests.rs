@@ -19,9 +19,7 @@ fn parse(bytes: &[u8]) -> Result<Packet, Verdict> {
 }
 
 fn is_well_formed(bytes: &[u8]) -> bool {
-    parse(bytes)
-        .expect("a packet")
-        .is_well_formed(&HostFrame::new(bytes))
+    parse(bytes).expect("a packet").is_well_formed(&HostFrame::new(bytes))
 }
 
 /// One frame of each family.
@@ -44,11 +42,7 @@ fn the_key_is_destination_port_and_protocol() {
 fn only_a_lone_syn_begins_a_flow() {
     for flags in 0..=255 {
         for bytes in frames(TCP, &testing::tcp(1, 2, flags)) {
-            let expected = if flags & (SYN | ACK) == SYN {
-                Age::Begins
-            } else {
-                Age::Continues
-            };
+            let expected = if flags & (SYN | ACK) == SYN { Age::Begins } else { Age::Continues };
             assert_eq!(parse(&bytes).expect("a packet").age, expected, "{flags:#x}");
         }
     }
@@ -144,19 +138,11 @@ fn lengths_must_fit_each_other_and_the_frame() {
 fn a_question_about_a_flow_has_the_hash_of_its_packets() {
     let secret = HashKey::derive(b"question");
     for family in [0, 1] {
-        let bytes = frame(
-            CLIENTS[family],
-            VIPS[family],
-            TCP,
-            &testing::tcp(7, 80, ACK),
-        );
+        let bytes = frame(CLIENTS[family], VIPS[family], TCP, &testing::tcp(7, 80, ACK));
         let packet = parse(&bytes).expect("a packet");
         let asked = Packet::of_flow(packet.key, words(CLIENTS[family]), 7);
         let destination = packet.key.hash(&secret);
-        assert_eq!(
-            asked.flow(&secret, destination),
-            packet.flow(&secret, destination)
-        );
+        assert_eq!(asked.flow(&secret, destination), packet.flow(&secret, destination));
     }
 }
 

@@ -80,10 +80,7 @@ mod tests {
         fs::create_dir_all(&empty).unwrap();
         let error = copy(&empty, &empty, READY_MADE).unwrap_err().to_string();
         fs::remove_dir(&empty).unwrap();
-        assert!(
-            error.contains("/balancer (") && error.contains(OBJECTS_VARIABLE),
-            "{error}"
-        );
+        assert!(error.contains("/balancer (") && error.contains(OBJECTS_VARIABLE), "{error}");
     }
 
     #[test]

@@ -63,11 +63,9 @@ impl Display for Error {
                 "no BPF toolchain: bpf-linker is neither in {} nor on PATH; {SETUP}",
                 tools.join("bin").display()
             ),
-            Self::BrokenLinker { linker, reason } => write!(
-                f,
-                "no BPF toolchain: {} does not run ({reason}); {SETUP}",
-                linker.display()
-            ),
+            Self::BrokenLinker { linker, reason } => {
+                write!(f, "no BPF toolchain: {} does not run ({reason}); {SETUP}", linker.display())
+            }
             Self::NoCompiler { nightly, debian } => {
                 write!(f, "no BPF toolchain: ")?;
                 if let Some(nightly) = nightly {
@@ -83,20 +81,17 @@ impl Display for Error {
                 "LB_BPF_TOOLCHAIN is {value:?}, which is no route: \
                  set it to \"nightly\" or \"debian\", or unset it"
             ),
-            Self::NoCargo(error) => write!(
-                f,
-                "cargo cannot be started to compile lb-ebpf ({error}); {SETUP}"
-            ),
+            Self::NoCargo(error) => {
+                write!(f, "cargo cannot be started to compile lb-ebpf ({error}); {SETUP}")
+            }
             Self::Compile { status, toolchain } => write!(
                 f,
                 "lb-ebpf does not compile with {toolchain} ({status}); \
                  the compiler's messages are with this one"
             ),
-            Self::Object {
-                path,
-                error,
-                source,
-            } => write!(f, "no object {} ({error}); {source}", path.display()),
+            Self::Object { path, error, source } => {
+                write!(f, "no object {} ({error}); {source}", path.display())
+            }
             Self::OutDirectory(path) => write!(
                 f,
                 "OUT_DIR is {}, which is not below a target directory; \
@@ -124,10 +119,7 @@ mod tests {
         };
         let text = error.to_string();
         assert!(text.starts_with("no BPF toolchain: "), "{text}");
-        assert!(
-            text.contains("rustup") && text.contains("rustc-web"),
-            "{text}"
-        );
+        assert!(text.contains("rustup") && text.contains("rustc-web"), "{text}");
         assert!(text.ends_with(SETUP), "{text}");
         assert!(!text.contains('\n'), "{text}");
     }

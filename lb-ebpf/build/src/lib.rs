@@ -18,8 +18,5 @@ pub use toolchain::Toolchain;
 pub const OBJECTS_VARIABLE: &str = "LB_EBPF_OBJECTS";
 
 /// The environment variables that decide how the objects are made.
-pub const VARIABLES: [&str; 3] = [
-    OBJECTS_VARIABLE,
-    toolchain::ROUTE_VARIABLE,
-    places::TOOLS_VARIABLE,
-];
+pub const VARIABLES: [&str; 3] =
+    [OBJECTS_VARIABLE, toolchain::ROUTE_VARIABLE, places::TOOLS_VARIABLE];

@@ -54,13 +54,11 @@ pub fn target_directory(out: &Path, triple: &str) -> Result<PathBuf, Error> {
         .and_then(parent)
         .as_deref()
         .and_then(parent)
-        .and_then(|directory| {
-            if directory.ends_with(triple) {
-                parent(&directory)
-            } else {
-                Some(directory)
-            }
-        })
+        .and_then(
+            |directory| {
+                if directory.ends_with(triple) { parent(&directory) } else { Some(directory) }
+            },
+        )
         .ok_or_else(|| Error::OutDirectory(out.to_path_buf()))
 }
 
@@ -77,14 +75,9 @@ mod tests {
     #[test]
     fn the_target_directory_is_above_the_profile() {
         let expected = Some(PathBuf::from("/w/target"));
+        assert_eq!(target("/w/target/debug/build/lb-userspace-1f/out"), expected);
         assert_eq!(
-            target("/w/target/debug/build/lb-userspace-1f/out"),
-            expected
-        );
-        assert_eq!(
-            target(&format!(
-                "/w/target/{TRIPLE}/release/build/lb-userspace-1f/out"
-            )),
+            target(&format!("/w/target/{TRIPLE}/release/build/lb-userspace-1f/out")),
             expected
         );
     }

@@ -29,9 +29,7 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
     line.push(b'\n');
     stream.write_all(&line)?;
     let mut answer = String::new();
-    BufReader::new(stream)
-        .take(LONGEST_LINE)
-        .read_line(&mut answer)?;
+    BufReader::new(stream).take(LONGEST_LINE).read_line(&mut answer)?;
     if answer.is_empty() {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -41,14 +39,12 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
 fn explain(socket: &Path, error: &io::Error) -> Failure {
     let socket = socket.display();
     let (kind, message) = match error.kind() {
-        io::ErrorKind::PermissionDenied => (
-            FailureKind::Permission,
-            format!("{socket}: you may not use it: try as root"),
-        ),
-        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => (
-            FailureKind::Timeout,
-            format!("lbd behind {socket} does not answer"),
-        ),
+        io::ErrorKind::PermissionDenied => {
+            (FailureKind::Permission, format!("{socket}: you may not use it: try as root"))
+        }
+        io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => {
+            (FailureKind::Timeout, format!("lbd behind {socket} does not answer"))
+        }
         io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => (
             FailureKind::Unreachable,
             format!("what answers behind {socket} is not an lbd of this version: {error}"),

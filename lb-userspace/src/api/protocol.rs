@@ -20,10 +20,7 @@ pub const LONGEST_LINE: u64 = 16 << 20;
 /// What is asked of the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
-#[expect(
-    missing_docs,
-    reason = "the fields say what the words of the command line say"
-)]
+#[expect(missing_docs, reason = "the fields say what the words of the command line say")]
 pub enum Request {
     /// How it is.
     Status,
@@ -46,18 +43,11 @@ pub enum Request {
     /// Ready, drain or maintenance.
     SetMode { name: BackendName, mode: Mode },
     /// A weight in place of the configured one; `None` goes back to that.
-    SetWeight {
-        name: BackendName,
-        weight: Option<Weight>,
-    },
+    SetWeight { name: BackendName, weight: Option<Weight> },
     /// Another configuration; `file` is its name in errors.
     Apply { file: String, text: String },
     /// Which backend a flow goes to.
-    Lookup {
-        protocol: Protocol,
-        source: SocketAddr,
-        destination: SocketAddr,
-    },
+    Lookup { protocol: Protocol, source: SocketAddr, destination: SocketAddr },
 }
 
 /// What the daemon answers.

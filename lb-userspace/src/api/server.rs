@@ -36,9 +36,7 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
     }
     if let Ok(metadata) = std::fs::symlink_metadata(socket) {
         if !metadata.file_type().is_socket() {
-            return Err(io::Error::other(
-                "there is a file of this name that is not a socket",
-            ));
+            return Err(io::Error::other("there is a file of this name that is not a socket"));
         }
         std::fs::remove_file(socket)?;
     }
@@ -86,14 +84,7 @@ async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Answer {
     };
     let (sender, receiver) = oneshot::channel();
     let stopping = || refuse(FailureKind::Unreachable, "lbd is stopping".to_owned());
-    if calls
-        .send(Call {
-            request,
-            answer: sender,
-        })
-        .await
-        .is_err()
-    {
+    if calls.send(Call { request, answer: sender }).await.is_err() {
         return stopping();
     }
     receiver.await.unwrap_or_else(|_| stopping())

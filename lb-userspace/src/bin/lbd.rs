@@ -38,11 +38,7 @@ enum LogFormat {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = if arguments.check {
-        check(&arguments.config)
-    } else {
-        serve(&arguments)
-    };
+    let result = if arguments.check { check(&arguments.config) } else { serve(&arguments) };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {

@@ -82,18 +82,9 @@ fn request(verb: Verb) -> Request {
         Verb::Show { name } => Request::Backend { name },
         Verb::Add { name, weight } => Request::AddBackend { name, weight },
         Verb::Remove { name } => Request::RemoveBackend { name },
-        Verb::Drain { name } => Request::SetMode {
-            name,
-            mode: Mode::Drain,
-        },
-        Verb::Ready { name } => Request::SetMode {
-            name,
-            mode: Mode::Ready,
-        },
-        Verb::Maint { name } => Request::SetMode {
-            name,
-            mode: Mode::Maint,
-        },
+        Verb::Drain { name } => Request::SetMode { name, mode: Mode::Drain },
+        Verb::Ready { name } => Request::SetMode { name, mode: Mode::Ready },
+        Verb::Maint { name } => Request::SetMode { name, mode: Mode::Maint },
         Verb::Weight { name, weight, .. } => Request::SetWeight { name, weight },
     }
 }
@@ -112,43 +103,24 @@ pub(super) fn list(backends: &[BackendItem]) {
             backend.reason.clone(),
         ]
     };
-    let header = [
-        "BACKEND", "STATE", "WEIGHT", "SHARE", "PACKETS", "BYTES", "FLOWS", "WHY",
-    ];
-    output::table(
-        &header,
-        &[2, 3, 4, 5, 6],
-        backends.iter().map(row).collect(),
-    );
+    let header = ["BACKEND", "STATE", "WEIGHT", "SHARE", "PACKETS", "BYTES", "FLOWS", "WHY"];
+    output::table(&header, &[2, 3, 4, 5, 6], backends.iter().map(row).collect());
 }
 
 fn show(backend: &BackendItem) {
     let fact = |name: &str, text: String| output::line(&format!("{name:<10}{text}"));
     let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
-    fact(
-        "backend",
-        format!("{}/{}", backend.service, backend.address),
-    );
+    fact("backend", format!("{}/{}", backend.service, backend.address));
     fact("state", format!("{}: {}", backend.state, backend.reason));
     fact("since", since(backend.since));
-    fact(
-        "weight",
-        format!(
-            "{} (configured {})",
-            backend.weight, backend.configured_weight
-        ),
-    );
+    fact("weight", format!("{} (configured {})", backend.weight, backend.configured_weight));
     fact("operator", lower(&backend.mode));
     fact("origin", lower(&backend.origin));
     let health = backend.health.as_deref().unwrap_or("not checked");
-    let took = backend
-        .check_milliseconds
-        .map(|took| format!(", last passed check took {took:.1} ms"));
+    let took =
+        backend.check_milliseconds.map(|took| format!(", last passed check took {took:.1} ms"));
     fact("health", format!("{health}{}", took.unwrap_or_default()));
-    fact(
-        "share",
-        format!("{:.2} % of the slots", backend.slots_share * 100.0),
-    );
+    fact("share", format!("{:.2} % of the slots", backend.slots_share * 100.0));
     fact("next hop", backend.next_hop.clone());
     let traffic = format!(
         "{} packets, {} bytes, {} new flows",
@@ -159,9 +131,6 @@ fn show(backend: &BackendItem) {
 
 fn since(seconds: u64) -> String {
     let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
-    let ago = at
-        .elapsed()
-        .map(|ago| output::span(ago.as_secs()))
-        .unwrap_or_default();
+    let ago = at.elapsed().map(|ago| output::span(ago.as_secs())).unwrap_or_default();
     format!("{} ({ago} ago)", humantime::format_rfc3339_seconds(at))
 }

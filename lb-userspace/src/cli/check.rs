@@ -17,17 +17,10 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let negative = |message: String| Failure {
-        kind: FailureKind::Negative,
-        message,
-    };
+    let negative = |message: String| Failure { kind: FailureKind::Negative, message };
     let config = Config::load(&arguments.file).map_err(|error| negative(error.to_string()))?;
     check_service_limits(&config.services, &config.daemon.limits).map_err(negative)?;
-    let backends: usize = config
-        .services
-        .iter()
-        .map(|service| service.backends.len())
-        .sum();
+    let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let message = format!(
         "{}: ok, {} services, {backends} backends",
         arguments.file.display(),

@@ -72,10 +72,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Attach(arguments) => attach(context, &arguments)?,
         Verb::Detach { interface, pins } => {
             decap::detach(&pins.pin_dir, &interface).map_err(|error| failure(&error))?;
-            output::done(
-                context.format,
-                &format!("{interface}: tunnels are not opened any more"),
-            );
+            output::done(context.format, &format!("{interface}: tunnels are not opened any more"));
         }
         Verb::Show { pins } => show(context, &pins)?,
     }
@@ -104,15 +101,8 @@ fn attach(context: &Context, arguments: &Attach) -> Result<(), Failure> {
             .map_err(|error| failure(&error))?;
         let from: Vec<String> = arguments.from.iter().map(ToString::to_string).collect();
         let from = from.join(", ");
-        output::done(
-            context.format,
-            &format!("{interface}: opens tunnels from {from}"),
-        );
-        if arguments.watch {
-            follow(&mut decap).await
-        } else {
-            Ok(())
-        }
+        output::done(context.format, &format!("{interface}: opens tunnels from {from}"));
+        if arguments.watch { follow(&mut decap).await } else { Ok(()) }
     })
 }
 
@@ -146,28 +136,18 @@ fn show(context: &Context, pins: &PinDir) -> Result<(), Failure> {
     let items: Vec<Item> = opened
         .into_iter()
         .flat_map(|opened| {
-            opened
-                .verdicts
-                .into_iter()
-                .map(move |(verdict, packets)| Item {
-                    interface: opened.interface.clone(),
-                    reason: verdict.reason(),
-                    packets,
-                })
+            opened.verdicts.into_iter().map(move |(verdict, packets)| Item {
+                interface: opened.interface.clone(),
+                reason: verdict.reason(),
+                packets,
+            })
         })
         .collect();
     match context.format {
-        Format::Json => output::json(&Document {
-            version: VERSION,
-            decap: items,
-        }),
+        Format::Json => output::json(&Document { version: VERSION, decap: items }),
         Format::Table => {
             let row = |item: &Item| {
-                vec![
-                    item.interface.clone(),
-                    item.reason.to_owned(),
-                    item.packets.to_string(),
-                ]
+                vec![item.interface.clone(), item.reason.to_owned(), item.packets.to_string()]
             };
             let rows = items.iter().map(row).collect();
             output::table(&["INTERFACE", "REASON", "PACKETS"], &[2], rows);
@@ -191,15 +171,9 @@ fn failure(error: &DecapError) -> Failure {
         DecapError::Attach(AttachError::Occupied(..)) => FailureKind::Conflict,
         _ => FailureKind::Negative,
     };
-    Failure {
-        kind,
-        message: error.to_string(),
-    }
+    Failure { kind, message: error.to_string() }
 }
 
 const fn negative(message: String) -> Failure {
-    Failure {
-        kind: FailureKind::Negative,
-        message,
-    }
+    Failure { kind: FailureKind::Negative, message }
 }

@@ -21,25 +21,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     // A daemon that runs would put everything back within a second.
     if context.ask(&Request::Status).is_ok() {
         let message = "lbd is running and would attach again: stop it first".to_owned();
-        return Err(Failure {
-            kind: FailureKind::Conflict,
-            message,
-        });
+        return Err(Failure { kind: FailureKind::Conflict, message });
     }
-    let interfaces = datapath::detach(&arguments.pin_dir).map_err(|error| Failure {
-        kind: FailureKind::Negative,
-        message: error.to_string(),
-    })?;
+    let interfaces = datapath::detach(&arguments.pin_dir)
+        .map_err(|error| Failure { kind: FailureKind::Negative, message: error.to_string() })?;
     if interfaces.is_empty() {
         let message = format!("nothing is attached under {}", arguments.pin_dir.display());
-        return Err(Failure {
-            kind: FailureKind::NotFound,
-            message,
-        });
+        return Err(Failure { kind: FailureKind::NotFound, message });
     }
-    output::done(
-        context.format,
-        &format!("detached from {}", interfaces.join(", ")),
-    );
+    output::done(context.format, &format!("detached from {}", interfaces.join(", ")));
     Ok(ExitCode::SUCCESS)
 }

@@ -32,20 +32,13 @@ enum Proto {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     if arguments.src.is_ipv4() != arguments.dst.is_ipv4() {
         let message = "--src and --dst must be of the same IP version".to_owned();
-        return Err(Failure {
-            kind: FailureKind::Usage,
-            message,
-        });
+        return Err(Failure { kind: FailureKind::Usage, message });
     }
     let protocol = match arguments.proto {
         Proto::Tcp => Protocol::Tcp,
         Proto::Udp => Protocol::Udp,
     };
-    let request = Request::Lookup {
-        protocol,
-        source: arguments.src,
-        destination: arguments.dst,
-    };
+    let request = Request::Lookup { protocol, source: arguments.src, destination: arguments.dst };
     let found = match context.ask(&request)? {
         Answer::Lookup(found) => found,
         other => return Err(unexpected(&other)),
@@ -61,9 +54,6 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     if found.new_flows != found.backend {
         fact("new flows", found.new_flows.to_string());
     }
-    fact(
-        "slot",
-        format!("{} (the service has {})", found.slot, found.slots),
-    );
+    fact("slot", format!("{} (the service has {})", found.slot, found.slots));
     Ok(ExitCode::SUCCESS)
 }

@@ -30,12 +30,7 @@ use crate::api::{
 #[command(name = "lbctl", version)]
 pub struct Arguments {
     /// Socket of the daemon.
-    #[arg(
-        long,
-        global = true,
-        env = "LB_SOCKET",
-        default_value = "/run/lb/lbd.sock"
-    )]
+    #[arg(long, global = true, env = "LB_SOCKET", default_value = "/run/lb/lbd.sock")]
     socket: PathBuf,
     /// For people or for scripts. With `json`, errors are JSON too, on standard error.
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
@@ -91,10 +86,7 @@ impl Context {
 /// Carries out the command line.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    let context = Context {
-        socket: arguments.socket,
-        format: arguments.output,
-    };
+    let context = Context { socket: arguments.socket, format: arguments.output };
     let result = match arguments.verb {
         Verb::Status => status::run(&context),
         Verb::Service(verb) => service::run(&context, verb),

@@ -29,10 +29,7 @@ pub(super) fn done(format: Format, message: &str) {
     }
     match format {
         Format::Table => line(message),
-        Format::Json => json(&Done {
-            version: VERSION,
-            message,
-        }),
+        Format::Json => json(&Done { version: VERSION, message }),
     }
 }
 
@@ -45,11 +42,9 @@ pub(super) fn failure(format: Format, failure: &Failure) {
     }
     let text = match format {
         Format::Table => format!("error: {}", failure.message),
-        Format::Json => serde_json::to_string(&Failed {
-            version: VERSION,
-            error: failure,
-        })
-        .unwrap_or_default(),
+        Format::Json => {
+            serde_json::to_string(&Failed { version: VERSION, error: failure }).unwrap_or_default()
+        }
     };
     let _ = writeln!(io::stderr(), "{text}");
 }
@@ -57,9 +52,7 @@ pub(super) fn failure(format: Format, failure: &Failure) {
 /// Prints rows under a header; the columns numbered in `right` are aligned there.
 pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) {
     let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.to_vec());
     table.add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -78,11 +71,7 @@ pub(super) fn short(number: u64) -> String {
     let mut value = number as f64;
     for unit in ["", "k", "M", "G", "T"] {
         if value < 1000.0 {
-            return if unit.is_empty() {
-                number.to_string()
-            } else {
-                format!("{value:.1}{unit}")
-            };
+            return if unit.is_empty() { number.to_string() } else { format!("{value:.1}{unit}") };
         }
         value /= 1000.0;
     }
@@ -96,12 +85,7 @@ pub(super) fn mebibytes(bytes: u64) -> String {
 
 /// A time span in its two largest units.
 pub(super) fn span(seconds: u64) -> String {
-    match (
-        seconds / 86_400,
-        seconds / 3600 % 24,
-        seconds / 60 % 60,
-        seconds % 60,
-    ) {
+    match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
         (0, 0, 0, seconds) => format!("{seconds}s"),
         (0, 0, minutes, seconds) => format!("{minutes}m{seconds:02}s"),
         (0, hours, minutes, _) => format!("{hours}h{minutes:02}m"),

@@ -103,9 +103,7 @@ impl New {
             lines.push(format!("type = {}", quote(kind)));
             lines.extend(self.check_port.map(|port| format!("port = {port}")));
             let text = |key, value: &Option<String>| {
-                value
-                    .as_ref()
-                    .map(|value| format!("{key} = {}", quote(value)))
+                value.as_ref().map(|value| format!("{key} = {}", quote(value)))
             };
             lines.extend(text("interval", &self.interval));
             lines.extend(text("timeout", &self.timeout));
@@ -129,23 +127,14 @@ fn list(services: &Services) {
             output::short(service.new_flows),
         ]
     };
-    let header = [
-        "SERVICE", "ADDRESS", "PROTOCOL", "FORWARD", "UP", "PACKETS", "BYTES", "FLOWS",
-    ];
-    output::table(
-        &header,
-        &[4, 5, 6, 7],
-        services.services.iter().map(row).collect(),
-    );
+    let header = ["SERVICE", "ADDRESS", "PROTOCOL", "FORWARD", "UP", "PACKETS", "BYTES", "FLOWS"];
+    output::table(&header, &[4, 5, 6, 7], services.services.iter().map(row).collect());
 }
 
 fn show(service: &ServiceItem) {
     let fact = |name: &str, text: String| output::line(&format!("{name:<11}{text}"));
     fact("service", service.name.to_string());
-    fact(
-        "address",
-        format!("{} {}", address(service), service.protocol),
-    );
+    fact("address", format!("{} {}", address(service), service.protocol));
     fact("forward", service.forward.clone());
     fact("scheduler", service.scheduler.clone());
     let fullest = service
@@ -170,11 +159,7 @@ fn show(service: &ServiceItem) {
 
 /// Address and port as people write them; every port is a star.
 fn address(service: &ServiceItem) -> String {
-    let port = if service.port == 0 {
-        "*".to_owned()
-    } else {
-        service.port.to_string()
-    };
+    let port = if service.port == 0 { "*".to_owned() } else { service.port.to_string() };
     match service.vip {
         IpAddr::V4(vip) => format!("{vip}:{port}"),
         IpAddr::V6(vip) => format!("[{vip}]:{port}"),

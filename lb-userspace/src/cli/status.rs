@@ -14,58 +14,29 @@ pub(super) fn run(context: &Context) -> Result<ExitCode, Failure> {
         Format::Json => output::json(&status),
         Format::Table => print(&status),
     }
-    Ok(if status.health == "ok" {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(1)
-    })
+    Ok(if status.health == "ok" { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 fn print(status: &Status) {
     let fact = |name: &str, text: String| output::line(&format!("{name:<12}{text}"));
     let uptime = output::span(status.uptime_seconds);
-    fact(
-        "lbd",
-        format!(
-            "{} (pid {}), up {uptime}",
-            status.daemon_version, status.pid
-        ),
-    );
+    fact("lbd", format!("{} (pid {}), up {uptime}", status.daemon_version, status.pid));
     fact("health", status.health.clone());
     for problem in &status.problems {
         fact("", problem.clone());
     }
-    let adopted = if status.adopted {
-        ", tables taken over"
-    } else {
-        ""
-    };
+    let adopted = if status.adopted { ", tables taken over" } else { "" };
     fact("config", format!("{}{adopted}", status.config_origin));
     for interface in &status.interfaces {
-        let mode = if interface.attached {
-            &interface.mode
-        } else {
-            "not attached"
-        };
+        let mode = if interface.attached { &interface.mode } else { "not attached" };
         fact("interface", format!("{} {mode}", interface.name));
     }
     fact("services", status.services.to_string());
-    fact(
-        "backends",
-        format!(
-            "{} of {} take new flows",
-            status.backends_up, status.backends
-        ),
-    );
+    fact("backends", format!("{} of {} take new flows", status.backends_up, status.backends));
     for source in &status.sources {
-        let age = source
-            .age_seconds
-            .map_or_else(|| "never".to_owned(), output::span);
+        let age = source.age_seconds.map_or_else(|| "never".to_owned(), output::span);
         let state = source.error.as_deref().unwrap_or("ok");
-        fact(
-            "registry",
-            format!("{}: {state}, last good answer {age} ago", source.service),
-        );
+        fact("registry", format!("{}: {state}, last good answer {age} ago", source.service));
     }
     let memory = format!(
         "maps {}, lbd {} resident",
@@ -73,20 +44,13 @@ fn print(status: &Status) {
         output::mebibytes(status.resident_bytes)
     );
     fact("memory", memory);
-    fact(
-        "slots",
-        format!("{} of {} in use", status.slots_used, status.slots_capacity),
-    );
+    fact("slots", format!("{} of {} in use", status.slots_used, status.slots_capacity));
     if status.verdicts.is_empty() {
         return;
     }
     output::line("");
     let row = |verdict: &crate::api::protocol::VerdictCount| {
-        vec![
-            verdict.action.clone(),
-            verdict.reason.clone(),
-            verdict.packets.to_string(),
-        ]
+        vec![verdict.action.clone(), verdict.reason.clone(), verdict.packets.to_string()]
     };
     let rows = status.verdicts.iter().map(row).collect();
     output::table(&["ACTION", "REASON", "PACKETS"], &[2], rows);

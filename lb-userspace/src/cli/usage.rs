@@ -22,9 +22,7 @@ pub fn explain(error: &clap::Error) -> ExitCode {
 
 /// Whether `--output` says so. The words were not understood as a whole, so nothing parsed it.
 fn wants_json(words: impl Iterator<Item = OsString>) -> bool {
-    let words: Vec<String> = words
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
+    let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
     let joined = ["-ojson", "-o=json", "--output=json"];
     words.iter().any(|word| joined.contains(&word.as_str()))
         || words
@@ -50,12 +48,7 @@ mod tests {
     #[test]
     fn json_is_found_however_it_is_written() {
         let wants = |line: &str| wants_json(line.split(' ').map(OsString::from));
-        for line in [
-            "-o json dance",
-            "-ojson",
-            "dance --output=json",
-            "--output json",
-        ] {
+        for line in ["-o json dance", "-ojson", "dance --output=json", "--output json"] {
             assert!(wants(line), "{line}");
         }
         for line in ["dance", "-o table json", "json -o"] {

@@ -36,19 +36,11 @@ impl ConfigError {
     }
 
     fn place(&self) -> String {
-        if self.line == 0 {
-            String::new()
-        } else {
-            format!(":{}", self.line)
-        }
+        if self.line == 0 { String::new() } else { format!(":{}", self.line) }
     }
 
     fn named(&self) -> String {
-        if self.field.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", self.field)
-        }
+        if self.field.is_empty() { String::new() } else { format!("{}: ", self.field) }
     }
 }
 
@@ -76,10 +68,7 @@ fn path(source: &toml::de::Error) -> String {
     let mut source = source.clone();
     source.set_input(None);
     let text = source.to_string();
-    let named = text
-        .lines()
-        .last()
-        .and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
+    let named = text.lines().last().and_then(|line| line.strip_prefix("in `")?.strip_suffix('`'));
     named.unwrap_or_default().to_owned()
 }
 

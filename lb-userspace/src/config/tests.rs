@@ -48,42 +48,21 @@ fn faults_name_file_line_and_field() {
     let with = |more: &str| format!("{DAEMON}{SERVICE}{more}");
     let cases = [
         (String::new(), "lb.toml:1: missing field `daemon`"),
-        (
-            format!("{DAEMON}colour = 1\n"),
-            "lb.toml:3: daemon: unknown field `colour`",
-        ),
+        (format!("{DAEMON}colour = 1\n"), "lb.toml:3: daemon: unknown field `colour`"),
         (
             "[daemon]\ninterfaces = \"eth0\"\n".to_owned(),
             "lb.toml:2: daemon.interfaces: invalid type: string",
         ),
-        (
-            "[daemon]\ninterfaces = []\n".to_owned(),
-            "lb.toml:2: daemon.interfaces: name at least",
-        ),
-        (
-            format!("{DAEMON}hash_seed = \"short\"\n"),
-            "lb.toml:3: daemon.hash_seed: a secret",
-        ),
-        (
-            format!("{DAEMON}xdp_mode = \"fast\"\n"),
-            "lb.toml:3: daemon.xdp_mode: `fast` must be",
-        ),
-        (
-            with(SERVICE),
-            "lb.toml:9: service.name: another service has this name",
-        ),
+        ("[daemon]\ninterfaces = []\n".to_owned(), "lb.toml:2: daemon.interfaces: name at least"),
+        (format!("{DAEMON}hash_seed = \"short\"\n"), "lb.toml:3: daemon.hash_seed: a secret"),
+        (format!("{DAEMON}xdp_mode = \"fast\"\n"), "lb.toml:3: daemon.xdp_mode: `fast` must be"),
+        (with(SERVICE), "lb.toml:9: service.name: another service has this name"),
         (
             with(&SERVICE.replace("web", "other")),
             "lb.toml:10: service.vip: service `web` has this address, port and protocol already",
         ),
-        (
-            with("weight = 1\n"),
-            "lb.toml:8: service: unknown field `weight`",
-        ),
-        (
-            with("protocol = \"sctp\"\n"),
-            "lb.toml:8: service.protocol: `sctp` must be \"tcp\"",
-        ),
+        (with("weight = 1\n"), "lb.toml:8: service: unknown field `weight`"),
+        (with("protocol = \"sctp\"\n"), "lb.toml:8: service.protocol: `sctp` must be \"tcp\""),
         (
             with("flow_grace = \"soon\"\n"),
             "lb.toml:8: service.flow_grace: `soon` is not a duration",
@@ -115,10 +94,7 @@ fn faults_name_file_line_and_field() {
     ];
     for (text, expected) in cases {
         let error = error(&text);
-        assert!(
-            error.starts_with(expected),
-            "{error}\nexpected: {expected}\n{text}"
-        );
+        assert!(error.starts_with(expected), "{error}\nexpected: {expected}\n{text}");
     }
     for (port, place) in [("-1", 5), ("65536", 5), ("70000", 5)] {
         let text = with("").replace("port = 80", &format!("port = {port}"));

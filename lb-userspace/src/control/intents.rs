@@ -76,7 +76,6 @@ impl Intents {
 
     /// Forgets all that was said of a service's backends.
     pub fn forget_backends(&mut self, service: &ServiceName) {
-        self.backends
-            .retain(|backend, _| backend.service != *service);
+        self.backends.retain(|backend, _| backend.service != *service);
     }
 }

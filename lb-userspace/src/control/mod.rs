@@ -128,15 +128,10 @@ impl Control {
     pub fn reload(&mut self, config: Config) -> Result<(), ControlError> {
         operator::check_fixed(&self.config.daemon, &config.daemon)?;
         let mut intents = self.intents.clone();
-        let configured: BTreeSet<&ServiceName> = config
-            .services
-            .iter()
-            .map(|service| &service.name)
-            .collect();
+        let configured: BTreeSet<&ServiceName> =
+            config.services.iter().map(|service| &service.name).collect();
         // What was removed and is not configured any more need not be remembered.
-        intents
-            .removed_services
-            .retain(|name| configured.contains(name));
+        intents.removed_services.retain(|name| configured.contains(name));
         self.replace(config, intents)
     }
 
@@ -172,10 +167,7 @@ impl Control {
         let services: Vec<Service> = self
             .services
             .values()
-            .map(|service| Service {
-                backends: view::members(self, service),
-                ..service.clone()
-            })
+            .map(|service| Service { backends: view::members(self, service), ..service.clone() })
             .collect();
         check_service_limits(&services, &self.config.daemon.limits)
     }
@@ -218,11 +210,7 @@ impl Control {
     }
 
     fn reach(&self, address: &IpAddr) -> Reach {
-        if self.reached.contains(address) {
-            Reach::Known
-        } else {
-            Reach::Unknown
-        }
+        if self.reached.contains(address) { Reach::Known } else { Reach::Unknown }
     }
 
     /// What the last answers of registries were.
@@ -245,8 +233,7 @@ impl Control {
             .map(|view| view.name)
             .collect();
         self.health.retain(|backend, _| checked.contains(backend));
-        self.generations
-            .retain(|backend, _| checked.contains(backend));
+        self.generations.retain(|backend, _| checked.contains(backend));
         for backend in checked {
             let next = &mut self.next_generation;
             self.generations.entry(backend).or_insert_with(|| {
@@ -255,17 +242,13 @@ impl Control {
             });
         }
         self.registered.retain(|service, _| {
-            self.services
-                .get(service)
-                .is_some_and(|service| service.source.is_some())
+            self.services.get(service).is_some_and(|service| service.source.is_some())
         });
     }
 
     /// Every backend of every service.
     pub fn views(&self) -> impl Iterator<Item = BackendView> + '_ {
-        self.services
-            .values()
-            .flat_map(|service| view::backends(self, service))
+        self.services.values().flat_map(|service| view::backends(self, service))
     }
 
     /// The backends of one service.
@@ -277,10 +260,7 @@ impl Control {
     /// What the kernel's tables are to say.
     #[must_use]
     pub fn desired(&self) -> Vec<DesiredService> {
-        self.services
-            .values()
-            .map(|service| self.desired_service(service))
-            .collect()
+        self.services.values().map(|service| self.desired_service(service)).collect()
     }
 
     fn desired_service(&self, service: &Service) -> DesiredService {
@@ -297,10 +277,7 @@ impl Control {
         DesiredService {
             key: service.key(),
             forward: service.forward,
-            members: view::backends(self, service)
-                .into_iter()
-                .map(member)
-                .collect(),
+            members: view::backends(self, service).into_iter().map(member).collect(),
         }
     }
 
@@ -312,11 +289,7 @@ impl Control {
             .filter_map(|view| {
                 let check = self.services[&view.name.service].health_check?;
                 let generation = *self.generations.get(&view.name)?;
-                Some(Target {
-                    backend: view.name,
-                    generation,
-                    check,
-                })
+                Some(Target { backend: view.name, generation, check })
             })
             .collect()
     }
@@ -351,23 +324,14 @@ impl Control {
                         reason: view.effective.reason,
                     });
                     let changes = before.map_or(0, |noted| noted.changes + 1);
-                    Noted {
-                        state,
-                        since: now,
-                        changes,
-                    }
+                    Noted { state, since: now, changes }
                 }
             };
             states.insert(view.name, noted);
         }
         for (backend, noted) in std::mem::replace(&mut self.states, states) {
             let reason = "removed".to_owned();
-            transitions.push(Transition {
-                backend,
-                from: Some(noted.state),
-                to: None,
-                reason,
-            });
+            transitions.push(Transition { backend, from: Some(noted.state), to: None, reason });
         }
         transitions
     }

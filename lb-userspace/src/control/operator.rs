@@ -69,12 +69,7 @@ fn remove_service(
     }
     intents.forget_backends(&name);
     intents.added_services.remove(&name);
-    if control
-        .config
-        .services
-        .iter()
-        .any(|service| service.name == name)
-    {
+    if control.config.services.iter().any(|service| service.name == name) {
         intents.removed_services.insert(name);
     }
     Ok(())
@@ -96,10 +91,7 @@ fn add_backend(
     check_address(name.address, service.vip)
         .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
     // What was said of a backend of this name before it was removed is over.
-    let intent = Intent {
-        membership: Membership::Added(weight),
-        ..Intent::default()
-    };
+    let intent = Intent { membership: Membership::Added(weight), ..Intent::default() };
     intents.change(name, |before| *before = intent);
     Ok(())
 }
@@ -115,12 +107,7 @@ fn remove_backend(
         Membership::Added(_) if !is_named_elsewhere(control, name) => Membership::AsConfigured,
         _ => Membership::Removed,
     };
-    intents.change(name, |intent| {
-        *intent = Intent {
-            membership,
-            ..Intent::default()
-        }
-    });
+    intents.change(name, |intent| *intent = Intent { membership, ..Intent::default() });
     Ok(())
 }
 
@@ -178,10 +165,7 @@ pub(super) fn check_fixed(now: &Daemon, wanted: &Daemon) -> Result<(), ControlEr
         ("interfaces", now.interfaces == wanted.interfaces),
         ("xdp_mode", now.xdp_mode == wanted.xdp_mode),
         ("api_socket", now.api_socket == wanted.api_socket),
-        (
-            "metrics_listen",
-            now.metrics_listen == wanted.metrics_listen,
-        ),
+        ("metrics_listen", now.metrics_listen == wanted.metrics_listen),
         ("state_dir", now.state_dir == wanted.state_dir),
         ("pin_dir", now.pin_dir == wanted.pin_dir),
         ("hash_seed", now.hash_seed == wanted.hash_seed),

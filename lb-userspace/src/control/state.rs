@@ -91,11 +91,7 @@ impl Effective {
             }
             (Mode::Ready, HealthState::Up) => (State::Up, explained()),
         };
-        Self {
-            state,
-            reason,
-            weight,
-        }
+        Self { state, reason, weight }
     }
 }
 
@@ -124,21 +120,14 @@ mod tests {
     }
 
     fn state(mode: Mode, weight: Option<Weight>, health: Option<&Health>) -> State {
-        let intent = Intent {
-            mode,
-            weight,
-            ..Intent::default()
-        };
+        let intent = Intent { mode, weight, ..Intent::default() };
         Effective::derive(100, intent, health, Reach::Known).state
     }
 
     #[test]
     fn without_a_next_hop_nothing_starts() {
         let state = |mode| {
-            let intent = Intent {
-                mode,
-                ..Intent::default()
-            };
+            let intent = Intent { mode, ..Intent::default() };
             Effective::derive(100, intent, None, Reach::Unknown).state
         };
         assert_eq!(state(Mode::Ready), State::Starting);
@@ -151,10 +140,7 @@ mod tests {
         let down = judged(Err(CheckFailure::ConnectRefused));
         assert_eq!(state(Mode::Ready, None, None), State::Up);
         assert_eq!(state(Mode::Ready, None, Some(&up)), State::Up);
-        assert_eq!(
-            state(Mode::Ready, None, Some(&Health::default())),
-            State::Starting
-        );
+        assert_eq!(state(Mode::Ready, None, Some(&Health::default())), State::Starting);
         assert_eq!(state(Mode::Ready, Some(0), Some(&up)), State::Drain);
         assert_eq!(state(Mode::Drain, None, Some(&up)), State::Drain);
         assert_eq!(state(Mode::Drain, None, Some(&down)), State::Down);
@@ -165,9 +151,6 @@ mod tests {
     fn a_reason_is_always_given() {
         let down = judged(Err(CheckFailure::ConnectRefused));
         let effective = Effective::derive(100, Intent::default(), Some(&down), Reach::Known);
-        assert_eq!(
-            effective.reason,
-            "1 failed check, last: connect was refused"
-        );
+        assert_eq!(effective.reason, "1 failed check, last: connect was refused");
     }
 }

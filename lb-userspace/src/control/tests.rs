@@ -42,26 +42,13 @@ fn name(text: &str) -> BackendName {
 }
 
 fn state(control: &Control, backend: &str) -> Option<State> {
-    control
-        .views()
-        .find(|view| view.name == name(backend))
-        .map(|view| view.effective.state)
+    control.views().find(|view| view.name == name(backend)).map(|view| view.effective.state)
 }
 
 fn check(control: &mut Control, backend: &str, outcome: Result<Duration, CheckFailure>) -> bool {
-    let target = control
-        .targets()
-        .into_iter()
-        .find(|target| target.backend == name(backend));
+    let target = control.targets().into_iter().find(|target| target.backend == name(backend));
     let generation = target.expect("a target").generation;
-    control.judge(
-        &CheckResult {
-            backend: name(backend),
-            generation,
-            outcome,
-        },
-        0,
-    )
+    control.judge(&CheckResult { backend: name(backend), generation, outcome }, 0)
 }
 
 #[test]
@@ -71,11 +58,7 @@ fn the_first_check_decides_and_then_rise_and_fall() {
     assert!(check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO)));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
     for failures in 1..=3 {
-        let changed = check(
-            &mut control,
-            "web/10.0.1.11",
-            Err(CheckFailure::ConnectRefused),
-        );
+        let changed = check(&mut control, "web/10.0.1.11", Err(CheckFailure::ConnectRefused));
         assert_eq!(changed, failures == 3);
     }
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Down));
@@ -85,12 +68,8 @@ fn the_first_check_decides_and_then_rise_and_fall() {
 fn a_result_of_a_former_life_counts_for_nothing() {
     let mut control = control();
     let old = control.targets()[0].generation;
-    control
-        .operate(Command::RemoveBackend(name("web/10.0.1.11")))
-        .expect("it is there");
-    control
-        .operate(Command::AddBackend(name("web/10.0.1.11"), 100))
-        .expect("it is not there");
+    control.operate(Command::RemoveBackend(name("web/10.0.1.11"))).expect("it is there");
+    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100)).expect("it is not there");
     let result = CheckResult {
         backend: name("web/10.0.1.11"),
         generation: old,
@@ -104,55 +83,28 @@ fn a_result_of_a_former_life_counts_for_nothing() {
 fn inputs_do_not_overwrite_each_other() {
     let mut control = control();
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
-    control
-        .operate(Command::SetMode(name("web/10.0.1.11"), Mode::Drain))
-        .expect("it is there");
-    control
-        .operate(Command::SetWeight(name("web/10.0.1.11"), Some(7)))
-        .expect("it is there");
+    control.operate(Command::SetMode(name("web/10.0.1.11"), Mode::Drain)).expect("it is there");
+    control.operate(Command::SetWeight(name("web/10.0.1.11"), Some(7))).expect("it is there");
     let config = control.config().clone();
     control.reload(config).expect("the same");
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Drain));
-    control
-        .operate(Command::SetMode(name("web/10.0.1.11"), Mode::Ready))
-        .expect("it is there");
+    control.operate(Command::SetMode(name("web/10.0.1.11"), Mode::Ready)).expect("it is there");
     let view = control.views().next().expect("a backend");
-    assert_eq!(
-        (view.effective.state, view.effective.weight),
-        (State::Up, 7)
-    );
+    assert_eq!((view.effective.state, view.effective.weight), (State::Up, 7));
     assert_eq!(view.configured_weight, 100);
-    control
-        .operate(Command::SetWeight(name("web/10.0.1.11"), None))
-        .expect("it is there");
+    control.operate(Command::SetWeight(name("web/10.0.1.11"), None)).expect("it is there");
     assert_eq!(control.intents(), &Intents::default());
 }
 
 #[test]
 fn the_registry_adds_and_the_configuration_wins() {
     let mut control = control();
-    let backend = |text: &str, weight| Backend {
-        address: text.parse().expect("address"),
-        weight,
-    };
-    let snapshot = Snapshot {
-        backends: vec![backend("10.0.1.12", 9), backend("10.0.1.13", 30)],
-    };
-    control
-        .register(&"web".parse().expect("name"), snapshot)
-        .expect("room");
-    let weights: Vec<_> = control
-        .views()
-        .map(|view| (view.configured_weight, view.origin))
-        .collect();
-    assert_eq!(
-        weights,
-        [
-            (100, Origin::Config),
-            (50, Origin::Config),
-            (30, Origin::Registry)
-        ]
-    );
+    let backend = |text: &str, weight| Backend { address: text.parse().expect("address"), weight };
+    let snapshot = Snapshot { backends: vec![backend("10.0.1.12", 9), backend("10.0.1.13", 30)] };
+    control.register(&"web".parse().expect("name"), snapshot).expect("room");
+    let weights: Vec<_> =
+        control.views().map(|view| (view.configured_weight, view.origin)).collect();
+    assert_eq!(weights, [(100, Origin::Config), (50, Origin::Config), (30, Origin::Registry)]);
 }
 
 #[test]
@@ -160,23 +112,13 @@ fn an_answer_without_room_leaves_the_last_one() {
     let mut control = control();
     let backends = |count: u8| Snapshot {
         backends: (0..count)
-            .map(|last| Backend {
-                address: [10, 0, 2, last].into(),
-                weight: 1,
-            })
+            .map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1 })
             .collect(),
     };
     let web: ServiceName = "web".parse().expect("name");
-    control
-        .register(&web, backends(4))
-        .expect("two and four are six");
-    let error = control
-        .register(&web, backends(5))
-        .expect_err("two and five are seven");
-    assert_eq!(
-        error.to_string(),
-        "7 backends, but daemon.max_backends is 6: raise it"
-    );
+    control.register(&web, backends(4)).expect("two and four are six");
+    let error = control.register(&web, backends(5)).expect_err("two and five are seven");
+    assert_eq!(error.to_string(), "7 backends, but daemon.max_backends is 6: raise it");
     assert_eq!(control.views().count(), 6);
 }
 
@@ -212,19 +154,10 @@ fn services_come_and_go_and_are_remembered() {
     let mut control = control();
     let text =
         "name = \"dns\"\nvip = \"10.200.0.2\"\nport = 53\nprotocol = \"udp\"\nforward = \"l2\"";
-    control
-        .operate(Command::AddService(text.to_owned()))
-        .expect("new");
-    control
-        .operate(Command::AddBackend(name("dns/10.0.1.11"), 10))
-        .expect("new");
-    control
-        .operate(Command::RemoveService("web".parse().expect("name")))
-        .expect("there");
-    let memory = Memory {
-        intents: control.intents().clone(),
-        ..Memory::default()
-    };
+    control.operate(Command::AddService(text.to_owned())).expect("new");
+    control.operate(Command::AddBackend(name("dns/10.0.1.11"), 10)).expect("new");
+    control.operate(Command::RemoveService("web".parse().expect("name"))).expect("there");
+    let memory = Memory { intents: control.intents().clone(), ..Memory::default() };
     let mut again = Control::new(control.config().clone(), memory).expect("room");
     again.reached("10.0.1.11".parse().expect("address"));
     let names: Vec<String> = again.services().keys().map(ToString::to_string).collect();
@@ -237,10 +170,7 @@ fn a_change_of_what_is_fixed_is_refused() {
     let mut control = control();
     let mut config = control.config().clone();
     config.daemon.interfaces.push("eth1".to_owned());
-    assert_eq!(
-        control.reload(config),
-        Err(ControlError::NeedsRestart("interfaces"))
-    );
+    assert_eq!(control.reload(config), Err(ControlError::NeedsRestart("interfaces")));
 }
 
 #[test]
@@ -251,12 +181,7 @@ fn transitions_are_told_once() {
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     let told = control.transitions(3);
     assert_eq!(told.len(), 1);
-    assert_eq!(
-        (told[0].from, told[0].to),
-        (Some(State::Starting), Some(State::Up))
-    );
-    control
-        .operate(Command::RemoveBackend(name("web/10.0.1.12")))
-        .expect("there");
+    assert_eq!((told[0].from, told[0].to), (Some(State::Starting), Some(State::Up)));
+    control.operate(Command::RemoveBackend(name("web/10.0.1.12"))).expect("there");
     assert_eq!(control.transitions(4)[0].to, None);
 }

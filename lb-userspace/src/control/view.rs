@@ -91,10 +91,7 @@ fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Wei
         members.insert(backend.address, (Origin::Config, backend.weight));
     }
     members.retain(|address, _| {
-        let name = BackendName {
-            service: service.name.clone(),
-            address: *address,
-        };
+        let name = BackendName { service: service.name.clone(), address: *address };
         control.intents.of(&name).membership != Membership::Removed
     });
     members
@@ -107,21 +104,14 @@ fn view(
     origin: Origin,
     weight: Weight,
 ) -> BackendView {
-    let name = BackendName {
-        service: service.name.clone(),
-        address,
-    };
+    let name = BackendName { service: service.name.clone(), address };
     let intent = control.intents.of(&name);
-    let health = service
-        .health_check
-        .map(|_| control.health.get(&name).cloned().unwrap_or_default());
+    let health =
+        service.health_check.map(|_| control.health.get(&name).cloned().unwrap_or_default());
     let effective = Effective::derive(weight, intent, health.as_ref(), control.reach(&address));
     let noted = control.states.get(&name).copied();
-    let Noted { since, changes, .. } = noted.unwrap_or(Noted {
-        state: effective.state,
-        since: 0,
-        changes: 0,
-    });
+    let Noted { since, changes, .. } =
+        noted.unwrap_or(Noted { state: effective.state, since: 0, changes: 0 });
     BackendView {
         name,
         origin,

@@ -23,10 +23,7 @@ impl Daemon {
             Request::Services => {
                 let services = self.control.services().values();
                 let services = services.map(|service| self.service_item(service)).collect();
-                Ok(Answer::Services(Services {
-                    version: VERSION,
-                    services,
-                }))
+                Ok(Answer::Services(Services { version: VERSION, services }))
             }
             Request::Service { name } => self.show_service(&name),
             Request::Backends { service } => self.list_backends(service.as_ref()),
@@ -46,31 +43,23 @@ impl Daemon {
                 self.operate(Command::SetWeight(name, weight), "done")
             }
             Request::Apply { file, text } => {
-                self.apply_text(&file, text)
-                    .map_err(|error| failure(&error))?;
+                self.apply_text(&file, text).map_err(|error| failure(&error))?;
                 Ok(Answer::Done(format!("{file} is in force")))
             }
-            Request::Lookup {
-                protocol,
-                source,
-                destination,
-            } => self.lookup(protocol, source, destination),
+            Request::Lookup { protocol, source, destination } => {
+                self.lookup(protocol, source, destination)
+            }
         }
     }
 
     fn operate(&mut self, command: Command, done: &str) -> Result<Answer, Failure> {
         let before = self.control.intents().clone();
-        self.control
-            .operate(command)
-            .map_err(|error| failure(&error))?;
+        self.control.operate(command).map_err(|error| failure(&error))?;
         // What cannot be kept over a restart is not done at all: the operator would rely on it.
         if let Err(error) = self.state.set_intents(self.control.intents()) {
             let message = format!("{error}: nothing was changed");
             self.control.restore(before);
-            return Err(Failure {
-                kind: FailureKind::Negative,
-                message,
-            });
+            return Err(Failure { kind: FailureKind::Negative, message });
         }
         self.apply();
         match &self.commit_problem {
@@ -90,10 +79,7 @@ impl Daemon {
             .ok_or_else(|| failure(&ControlError::NoService(name.clone())))?;
         let mut item = self.service_item(service);
         item.members = self.backend_items(service);
-        Ok(Answer::Services(Services {
-            version: VERSION,
-            services: vec![item],
-        }))
+        Ok(Answer::Services(Services { version: VERSION, services: vec![item] }))
     }
 
     fn list_backends(&self, name: Option<&ServiceName>) -> Result<Answer, Failure> {
@@ -109,28 +95,18 @@ impl Daemon {
             .filter(|service| name.is_none_or(|name| service.name == *name))
             .flat_map(|service| self.backend_items(service))
             .collect();
-        Ok(Answer::Backends(Backends {
-            version: VERSION,
-            backends,
-        }))
+        Ok(Answer::Backends(Backends { version: VERSION, backends }))
     }
 
     fn show_backend(&self, name: &BackendName) -> Result<Answer, Failure> {
         let missing = || failure(&ControlError::NoBackend(name.clone()));
-        let service = self
-            .control
-            .services()
-            .get(&name.service)
-            .ok_or_else(missing)?;
+        let service = self.control.services().get(&name.service).ok_or_else(missing)?;
         let mut backends = self.backend_items(service);
         backends.retain(|backend| backend.address == name.address);
         if backends.is_empty() {
             return Err(missing());
         }
-        Ok(Answer::Backends(Backends {
-            version: VERSION,
-            backends,
-        }))
+        Ok(Answer::Backends(Backends { version: VERSION, backends }))
     }
 
     fn lookup(
@@ -150,11 +126,7 @@ impl Daemon {
             .find(|service| self.datapath.tables.service_id(&service.key()) == Some(found.service))
             .ok_or_else(|| no_way(Verdict::NotService, protocol, destination))?;
         // UDP has no beginning: its packets follow the table also where a slot is disputed.
-        let backend = if protocol == Protocol::Udp {
-            found.slot.current
-        } else {
-            found.backend()
-        };
+        let backend = if protocol == Protocol::Udp { found.slot.current } else { found.backend() };
         let reason = match (found.slot.is_disputed(), found.remembered, protocol) {
             (false, ..) => "the slot's backend",
             (true, _, Protocol::Udp) => "the slot's current backend: UDP follows the table",
@@ -178,14 +150,8 @@ impl Daemon {
 fn no_way(verdict: Verdict, protocol: Protocol, destination: SocketAddr) -> Failure {
     let message = format!("{protocol} to {destination}: {}", verdict.explanation());
     match verdict {
-        Verdict::NotService => Failure {
-            kind: FailureKind::NotFound,
-            message,
-        },
-        _ => Failure {
-            kind: FailureKind::Negative,
-            message,
-        },
+        Verdict::NotService => Failure { kind: FailureKind::NotFound, message },
+        _ => Failure { kind: FailureKind::Negative, message },
     }
 }
 
@@ -200,8 +166,5 @@ fn failure(error: &ControlError) -> Failure {
         | ControlError::Capacity(_)
         | ControlError::NeedsRestart(_) => FailureKind::Negative,
     };
-    Failure {
-        kind,
-        message: error.to_string(),
-    }
+    Failure { kind, message: error.to_string() }
 }

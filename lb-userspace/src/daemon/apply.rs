@@ -35,14 +35,10 @@ impl Daemon {
         let transitions = self.control.transitions(now());
         transitions.iter().for_each(log);
         if !transitions.is_empty() {
-            self.remember("health", |state, control| {
-                state.set_health(control.health())
-            });
+            self.remember("health", |state, control| state.set_health(control.health()));
             let control = &self.control;
-            self.checks
-                .retain(|backend, _| control.health().contains_key(backend));
-            self.registries
-                .retain(|service, _| control.services().contains_key(service));
+            self.checks.retain(|backend, _| control.health().contains_key(backend));
+            self.registries.retain(|service, _| control.services().contains_key(service));
         }
         self.publish_readiness();
     }
@@ -103,9 +99,7 @@ impl Daemon {
         match &way {
             Ok(way) => {
                 tracing::debug!(%address, interface = way.interface_name, "next hop known");
-                self.datapath
-                    .tables
-                    .reroute(&address.into(), Some(route_of(way)));
+                self.datapath.tables.reroute(&address.into(), Some(route_of(way)));
             }
             Err(fault) => {
                 tracing::warn!(%address, %fault, "no next hop");
@@ -130,19 +124,9 @@ impl Daemon {
 }
 
 fn route_of(way: &Way) -> Route {
-    let link = Link {
-        destination: way.destination,
-        source: way.link_source,
-    };
-    let next = NextHop {
-        interface: way.interface,
-        mtu: way.mtu,
-        link,
-    };
-    Route {
-        source: way.source.into(),
-        next,
-    }
+    let link = Link { destination: way.destination, source: way.link_source };
+    let next = NextHop { interface: way.interface, mtu: way.mtu, link };
+    Route { source: way.source.into(), next }
 }
 
 /// Counters that cannot be cleared start too high; nothing depends on them.
@@ -153,12 +137,7 @@ fn forgive(result: Result<(), aya::maps::MapError>) {
 }
 
 fn log(transition: &Transition) {
-    let Transition {
-        backend,
-        from,
-        to,
-        reason,
-    } = transition;
+    let Transition { backend, from, to, reason } = transition;
     let name = |state: Option<State>| state.map_or("none", State::name);
     let (from, to) = (name(*from), name(*to));
     if to == State::Down.name() {

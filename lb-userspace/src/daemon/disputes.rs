@@ -30,16 +30,11 @@ impl Daemon {
                 .into_iter()
                 .filter(|view| view.effective.state == State::Drain)
                 .filter_map(|view| {
-                    self.datapath
-                        .tables
-                        .backend_id(key, &Address::from(view.name.address))
+                    self.datapath.tables.backend_id(key, &Address::from(view.name.address))
                 })
                 .collect();
             let drains = |id| drained.contains(&id);
-            let left = self
-                .datapath
-                .tables
-                .settle(key, ticks(service.flow_grace), drains);
+            let left = self.datapath.tables.settle(key, ticks(service.flow_grace), drains);
             tracing::debug!(service = %service.name, left, "disputed slots after the grace time");
             if left == 0 {
                 over.push(*key);

@@ -29,20 +29,12 @@ impl Daemon {
             daemon_version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
-            health: if problems.is_empty() {
-                "ok"
-            } else {
-                "degraded"
-            }
-            .to_owned(),
+            health: if problems.is_empty() { "ok" } else { "degraded" }.to_owned(),
             problems,
             interfaces: self.interfaces.iter().map(interface_status).collect(),
             services: self.control.services().len(),
             backends: views.len(),
-            backends_up: views
-                .iter()
-                .filter(|view| view.serving_weight() > 0)
-                .count(),
+            backends_up: views.iter().filter(|view| view.serving_weight() > 0).count(),
             sources: self.source_statuses(),
             map_bytes: self.datapath.map_bytes,
             resident_bytes: Process::read().resident_bytes,
@@ -77,11 +69,7 @@ impl Daemon {
             reason: verdict.reason().to_owned(),
             packets,
         };
-        counts
-            .into_iter()
-            .filter(|(_, packets)| *packets > 0)
-            .map(count)
-            .collect()
+        counts.into_iter().filter(|(_, packets)| *packets > 0).map(count).collect()
     }
 
     pub(super) fn service_item(&self, service: &Service) -> ServiceItem {
@@ -96,10 +84,7 @@ impl Daemon {
             forward: forward_name(service.forward).to_owned(),
             scheduler: SCHEDULER.to_owned(),
             backends: views.len(),
-            backends_up: views
-                .iter()
-                .filter(|view| view.serving_weight() > 0)
-                .count(),
+            backends_up: views.iter().filter(|view| view.serving_weight() > 0).count(),
             slots: slots.len(),
             disputed_slots: slots.iter().filter(|slot| slot.is_disputed()).count(),
             fullest_share: self.fullest_share(service, &views, &slots),
@@ -116,10 +101,7 @@ impl Daemon {
         views: &[BackendView],
         slots: &[Slot],
     ) -> Option<f64> {
-        let total: f64 = views
-            .iter()
-            .map(|view| f64::from(view.serving_weight()))
-            .sum();
+        let total: f64 = views.iter().map(|view| f64::from(view.serving_weight())).sum();
         let relative = |view: &BackendView| {
             let wanted = f64::from(view.serving_weight()) / total;
             (wanted > 0.0).then(|| self.slots_share(service, view, slots) / wanted)
@@ -131,28 +113,18 @@ impl Daemon {
         let address = Address::from(view.name.address);
         let id = self.datapath.tables.backend_id(&service.key(), &address);
         let held = slots.iter().filter(|slot| Some(slot.current) == id).count();
-        if slots.is_empty() {
-            0.0
-        } else {
-            held as f64 / slots.len() as f64
-        }
+        if slots.is_empty() { 0.0 } else { held as f64 / slots.len() as f64 }
     }
 
     pub(super) fn backend_items(&self, service: &Service) -> Vec<BackendItem> {
         let slots = self.datapath.tables.slots(&service.key());
         let views = self.control.views_of(service);
-        views
-            .into_iter()
-            .map(|view| self.backend_item(service, view, &slots))
-            .collect()
+        views.into_iter().map(|view| self.backend_item(service, view, &slots)).collect()
     }
 
     fn backend_item(&self, service: &Service, view: BackendView, slots: &[Slot]) -> BackendItem {
         let counters = self.backend_counters(service, &view);
-        let latency = view
-            .health
-            .as_ref()
-            .and_then(crate::health::Health::last_latency);
+        let latency = view.health.as_ref().and_then(crate::health::Health::last_latency);
         BackendItem {
             service: service.name.clone(),
             address: view.name.address,
@@ -163,10 +135,7 @@ impl Daemon {
             configured_weight: view.configured_weight,
             mode: view.intent.mode,
             origin: view.origin,
-            health: view
-                .health
-                .as_ref()
-                .map(|health| health.state().to_string()),
+            health: view.health.as_ref().map(|health| health.state().to_string()),
             check_milliseconds: latency.map(|latency| latency.as_secs_f64() * 1000.0),
             next_hop: describe(self.ways.get(&view.name.address)),
             packets: counters.packets,
@@ -178,15 +147,13 @@ impl Daemon {
 
     fn service_counters(&self, service: &Service) -> Counters {
         let id = self.datapath.tables.service_id(&service.key());
-        id.and_then(|id| self.datapath.counters.service(id).ok())
-            .unwrap_or_default()
+        id.and_then(|id| self.datapath.counters.service(id).ok()).unwrap_or_default()
     }
 
     fn backend_counters(&self, service: &Service, view: &BackendView) -> Counters {
         let address = Address::from(view.name.address);
         let id = self.datapath.tables.backend_id(&service.key(), &address);
-        id.and_then(|id| self.datapath.counters.backend(id).ok())
-            .unwrap_or_default()
+        id.and_then(|id| self.datapath.counters.backend(id).ok()).unwrap_or_default()
     }
 
     /// The same as metrics.
@@ -195,15 +162,11 @@ impl Daemon {
         Report {
             version: env!("CARGO_PKG_VERSION"),
             process: Process::read(),
-            services: services()
-                .map(|service| self.service_report(service))
-                .collect(),
+            services: services().map(|service| self.service_report(service)).collect(),
             backends: services()
                 .flat_map(|service| {
                     let views = self.control.views_of(service);
-                    views
-                        .into_iter()
-                        .map(|view| self.backend_report(service, &view))
+                    views.into_iter().map(|view| self.backend_report(service, &view))
                 })
                 .collect(),
             verdicts: self.datapath.counters.verdicts().unwrap_or_default(),
@@ -236,11 +199,7 @@ impl Daemon {
                 crate::model::Protocol::Tcp => "tcp",
                 crate::model::Protocol::Udp => "udp",
             },
-            family: if service.vip.is_ipv6() {
-                "ipv6"
-            } else {
-                "ipv4"
-            },
+            family: if service.vip.is_ipv6() { "ipv6" } else { "ipv4" },
             counters: self.service_counters(service),
             backends: views.len() as u64,
             up: views.iter().any(|view| view.serving_weight() > 0),
@@ -287,9 +246,7 @@ fn source_report(
     SourceReport {
         service: service.to_string(),
         up: registry.error.is_none(),
-        age_seconds: registry
-            .failing_since
-            .map_or(0.0, |since| since.elapsed().as_secs_f64()),
+        age_seconds: registry.failing_since.map_or(0.0, |since| since.elapsed().as_secs_f64()),
         updates_ok: registry.answers,
         updates_failed: registry.failures,
     }
@@ -300,11 +257,8 @@ fn describe(way: Option<&Result<Way, Fault>>) -> String {
         None => "not asked for yet".to_owned(),
         Some(Err(fault)) => fault.to_string(),
         Some(Ok(way)) => {
-            let bytes: Vec<String> = way
-                .destination
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+            let bytes: Vec<String> =
+                way.destination.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("{} via {}", bytes.join(":"), way.interface_name)
         }
     }

@@ -27,13 +27,8 @@ impl Daemon {
         let name = self.interfaces[index].name.clone();
         match self.datapath.attach(&name, mode) {
             Ok(mode) => {
-                let mode = mode.map(|mode| {
-                    if mode == XdpMode::Native {
-                        "native"
-                    } else {
-                        "generic"
-                    }
-                });
+                let mode =
+                    mode.map(|mode| if mode == XdpMode::Native { "native" } else { "generic" });
                 if let Some(mode) = mode {
                     tracing::info!(interface = name, mode, "attached");
                 }
@@ -56,9 +51,7 @@ impl Daemon {
     pub(super) async fn refresh_interfaces(&mut self) {
         for interface in &mut self.interfaces {
             let attached = netlink::interface(&interface.name).await.ok().flatten();
-            interface.mode = attached
-                .and_then(|found| found.xdp)
-                .map(|xdp| mode_name(xdp.mode));
+            interface.mode = attached.and_then(|found| found.xdp).map(|xdp| mode_name(xdp.mode));
         }
     }
 }

@@ -67,10 +67,7 @@ const APPLIED: &str = "applied.json";
 impl StateDir {
     /// Makes and locks the directory.
     pub fn open(directory: &Path) -> Result<Self, MemoryError> {
-        let failed = |path: &Path, source| MemoryError::File {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |path: &Path, source| MemoryError::File { path: path.to_owned(), source };
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -86,18 +83,12 @@ impl StateDir {
             .map_err(|source| failed(&path, source))?;
         let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
             let pid = fs::read_to_string(&path).unwrap_or_default();
-            MemoryError::Locked {
-                pid: pid.trim().to_owned(),
-                directory: directory.to_owned(),
-            }
+            MemoryError::Locked { pid: pid.trim().to_owned(), directory: directory.to_owned() }
         })?;
         lock.set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|source| failed(&path, source))?;
-        Ok(Self {
-            directory: directory.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { directory: directory.to_owned(), _lock: lock })
     }
 
     /// All that a former daemon wrote down.
@@ -152,10 +143,7 @@ impl StateDir {
         };
         serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| MemoryError::Damaged {
-                path,
-                message: error.to_string(),
-            })
+            .map_err(|error| MemoryError::Damaged { path, message: error.to_string() })
     }
 
     /// Replaces a file as a whole, so that a crash leaves the old one or the new one.
@@ -163,20 +151,13 @@ impl StateDir {
         let path = self.directory.join(name);
         let draft = self.directory.join(format!("{name}.new"));
         let replace = || {
-            let mut file = File::options()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&draft)?;
+            let mut file =
+                File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
             file.write_all(&serde_json::to_vec_pretty(value)?)?;
             file.sync_all()?;
             fs::rename(&draft, &path)
         };
-        replace().map_err(|source| MemoryError::File {
-            path: path.clone(),
-            source,
-        })
+        replace().map_err(|source| MemoryError::File { path: path.clone(), source })
     }
 }
 
@@ -193,13 +174,8 @@ mod tests {
         intents.change(&backend, |intent| intent.mode = Mode::Drain);
         let state = StateDir::open(directory.path()).expect("free");
         state.set_intents(&intents).expect("room");
-        let refusal = StateDir::open(directory.path())
-            .expect_err("locked")
-            .to_string();
-        assert!(
-            refusal.contains(&std::process::id().to_string()),
-            "{refusal}"
-        );
+        let refusal = StateDir::open(directory.path()).expect_err("locked").to_string();
+        assert!(refusal.contains(&std::process::id().to_string()), "{refusal}");
         drop(state);
         let state = StateDir::open(directory.path()).expect("free");
         assert_eq!(state.recall().expect("readable").intents, intents);

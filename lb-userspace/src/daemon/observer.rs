@@ -34,10 +34,6 @@ impl Observer for DaemonObserver {
 
     fn readiness(&self) -> Result<(), Vec<String>> {
         let problems = self.problems.borrow();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems.clone())
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems.clone()) }
     }
 }

@@ -17,25 +17,15 @@ impl Daemon {
     /// All that somebody should look at.
     pub(super) fn problems(&self) -> Vec<String> {
         let registries = self.registries.iter().filter_map(|(service, registry)| {
-            Some(format!(
-                "registry of `{service}`: {}",
-                registry.error.as_ref()?
-            ))
+            Some(format!("registry of `{service}`: {}", registry.error.as_ref()?))
         });
         let reload = (!self.config.last_reload_success)
             .then(|| "the last configuration was refused; see the log".to_owned());
-        self.serving_problems()
-            .into_iter()
-            .chain(registries)
-            .chain(reload)
-            .collect()
+        self.serving_problems().into_iter().chain(registries).chain(reload).collect()
     }
 
     fn serving_problems(&self) -> Vec<String> {
-        let unattached = self
-            .interfaces
-            .iter()
-            .filter(|interface| interface.mode.is_none());
+        let unattached = self.interfaces.iter().filter(|interface| interface.mode.is_none());
         let interfaces = unattached.map(|interface| match &interface.problem {
             Some(problem) => problem.clone(),
             None => format!("interface `{}` has no XDP program", interface.name),

@@ -11,8 +11,7 @@ impl Daemon {
             .map_err(|error| format!("{}: {error}", path.display()))
             .and_then(|text| {
                 let file = path.display().to_string();
-                self.reload(&file, &text)
-                    .map_err(|error| error.to_string())?;
+                self.reload(&file, &text).map_err(|error| error.to_string())?;
                 Ok(text)
             });
         match result {
@@ -23,10 +22,7 @@ impl Daemon {
                 tracing::info!(file = %path.display(), "the configuration was read again");
             }
             Err(error) => {
-                tracing::error!(
-                    error,
-                    "the configuration is refused; the one in force stays"
-                );
+                tracing::error!(error, "the configuration is refused; the one in force stays");
             }
         }
     }
@@ -36,11 +32,7 @@ impl Daemon {
         self.reload(file, &text)?;
         self.config.origin = format!("{file}, applied by lbctl");
         let instead_of = self.config.text.clone();
-        let applied = Applied {
-            file: file.to_owned(),
-            text,
-            instead_of,
-        };
+        let applied = Applied { file: file.to_owned(), text, instead_of };
         self.remember("applied", |state, _| state.set_applied(Some(&applied)));
         Ok(())
     }
@@ -52,9 +44,7 @@ impl Daemon {
         self.config.last_reload_success = result.is_ok();
         if result.is_ok() {
             self.config.last_success = std::time::SystemTime::now();
-            self.remember("intents", |state, control| {
-                state.set_intents(control.intents())
-            });
+            self.remember("intents", |state, control| state.set_intents(control.intents()));
         }
         self.apply();
         result

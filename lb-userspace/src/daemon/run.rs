@@ -52,17 +52,7 @@ impl Channels {
             ways: ways_heard,
             reclaims: reclaims_heard,
         };
-        (
-            Self {
-                calls,
-                reports,
-                checks,
-                sources,
-                ways,
-                reclaims,
-            },
-            events,
-        )
+        (Self { calls, reports, checks, sources, ways, reclaims }, events)
     }
 }
 
@@ -128,16 +118,9 @@ impl Daemon {
     }
 
     fn take_check(&mut self, result: &CheckResult) {
-        self.checks
-            .entry(result.backend.clone())
-            .or_default()
-            .record(&result.outcome);
+        self.checks.entry(result.backend.clone()).or_default().record(&result.outcome);
         if self.control.judge(result, now()) {
-            let gather = if result.outcome.is_ok() {
-                GATHER_UP
-            } else {
-                GATHER_DOWN
-            };
+            let gather = if result.outcome.is_ok() { GATHER_UP } else { GATHER_DOWN };
             let at = Instant::now() + gather;
             self.apply_at = Some(self.apply_at.map_or(at, |earlier| earlier.min(at)));
         }
@@ -148,12 +131,7 @@ impl Daemon {
             return;
         }
         match event {
-            SourceEvent::Answered {
-                service,
-                snapshot,
-                at,
-                ..
-            } => {
+            SourceEvent::Answered { service, snapshot, at, .. } => {
                 let backends = snapshot.backends.len();
                 if let Err(error) = self.control.register(&service, snapshot) {
                     tracing::error!(%service, %error, "the registry's answer is refused");

@@ -94,17 +94,13 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let (config, origin) = choose(on_disk, &text, config_path, &state)?;
     let control = Control::new(config.clone(), state.recall()?)?;
     for name in &config.daemon.interfaces {
-        let interface = netlink::interface(name)
-            .await
-            .map_err(system("asking for interfaces"))?;
+        let interface = netlink::interface(name).await.map_err(system("asking for interfaces"))?;
         interface.ok_or_else(|| StartError::NoInterface(name.clone()))?;
     }
     let metrics = listen_metrics(config.daemon.metrics_listen).await?;
     let socket = config.daemon.api_socket.clone();
-    let api = server::listen(&socket).map_err(|source| StartError::Socket {
-        path: socket.clone(),
-        source,
-    })?;
+    let api = server::listen(&socket)
+        .map_err(|source| StartError::Socket { path: socket.clone(), source })?;
 
     let file = ConfigFile {
         path: config_path.to_owned(),
@@ -164,18 +160,8 @@ fn build(
     readiness: watch::Sender<Vec<String>>,
 ) -> Result<Daemon, StartError> {
     let datapath = Datapath::open(&control.config().daemon)?;
-    let interface = |name: &String| Interface {
-        name: name.clone(),
-        mode: None,
-        problem: None,
-    };
-    let interfaces = control
-        .config()
-        .daemon
-        .interfaces
-        .iter()
-        .map(interface)
-        .collect();
+    let interface = |name: &String| Interface { name: name.clone(), mode: None, problem: None };
+    let interfaces = control.config().daemon.interfaces.iter().map(interface).collect();
     let neighbours =
         Neighbours::start(channels.ways.clone()).map_err(system("opening a netlink socket"))?;
     Ok(Daemon {
@@ -256,12 +242,7 @@ fn choose(
     path: &Path,
     state: &StateDir,
 ) -> Result<(Config, String), StartError> {
-    let Some(Applied {
-        file,
-        text: applied,
-        instead_of,
-    }) = state.applied()?
-    else {
+    let Some(Applied { file, text: applied, instead_of }) = state.applied()? else {
         return Ok((on_disk, path.display().to_string()));
     };
     if instead_of != text {
@@ -278,9 +259,7 @@ async fn listen_metrics(address: Option<SocketAddr>) -> Result<Option<TcpListene
         return Ok(None);
     };
     let listener = TcpListener::bind(address).await;
-    listener
-        .map(Some)
-        .map_err(|source| StartError::Metrics { address, source })
+    listener.map(Some).map_err(|source| StartError::Metrics { address, source })
 }
 
 fn read(path: &Path) -> Result<String, ConfigError> {

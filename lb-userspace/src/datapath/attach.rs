@@ -81,9 +81,7 @@ pub fn attach(
     for mode in wanted {
         match program.attach_to_if_index(index, aya_mode(*mode)) {
             Ok(id) => {
-                let link = program
-                    .take_link(id)
-                    .map_err(|error| unpinned(interface, &error))?;
+                let link = program.take_link(id).map_err(|error| unpinned(interface, &error))?;
                 let link = FdLink::try_from(link).map_err(|error| unpinned(interface, &error))?;
                 link.pin(pin).map_err(|error| unpinned(interface, &error))?;
                 return Ok(Some(*mode));
@@ -94,17 +92,8 @@ pub fn attach(
             Err(source) => {
                 let hint = hint(&source);
                 let (interface, source) = (interface.to_owned(), Box::new(source));
-                let mode = if *mode == XdpMode::Native {
-                    "native"
-                } else {
-                    "generic"
-                };
-                refusal = Some(AttachError::Refused {
-                    interface,
-                    mode,
-                    source,
-                    hint,
-                });
+                let mode = if *mode == XdpMode::Native { "native" } else { "generic" };
+                refusal = Some(AttachError::Refused { interface, mode, source, hint });
             }
         }
     }
@@ -148,10 +137,7 @@ pub fn release(interface: &str, pin: &Path) -> Result<(), AttachError> {
 }
 
 fn unpinned(interface: &str, error: &dyn std::fmt::Display) -> AttachError {
-    AttachError::Pin {
-        interface: interface.to_owned(),
-        message: error.to_string(),
-    }
+    AttachError::Pin { interface: interface.to_owned(), message: error.to_string() }
 }
 
 const fn aya_mode(mode: XdpMode) -> AyaMode {

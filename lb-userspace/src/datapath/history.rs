@@ -23,11 +23,7 @@ pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> b
 /// them leads to a backend that still serves the flows that it has; else none.
 pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
     let slots = next_slots(old, &vec![NOBODY; old.len()], serves);
-    if slots.iter().any(|slot| slot.is_disputed()) {
-        slots
-    } else {
-        Vec::new()
-    }
+    if slots.iter().any(|slot| slot.is_disputed()) { slots } else { Vec::new() }
 }
 
 /// The index that no backend has: packets that begin a flow are dropped for want of a backend.
@@ -50,21 +46,14 @@ fn next_slot(old: Slot, owner: u16, serves: impl Fn(u16) -> bool) -> Slot {
     } else {
         0
     };
-    Slot {
-        current: owner,
-        previous,
-    }
+    Slot { current: owner, previous }
 }
 
 /// The slots of the same table once the flows from before the change are gone, except for those
 /// that are to `stay` disputed.
 pub(super) fn settled(slots: &[Slot], stay: impl Fn(usize, &Slot) -> bool) -> Vec<Slot> {
     let settle = |(index, slot): (usize, &Slot)| {
-        if stay(index, slot) {
-            *slot
-        } else {
-            Slot::settled(slot.current)
-        }
+        if stay(index, slot) { *slot } else { Slot::settled(slot.current) }
     };
     slots.iter().enumerate().map(settle).collect()
 }
@@ -78,10 +67,7 @@ mod tests {
     const C: u16 = 3;
 
     fn next(old: (u16, u16), owner: u16, serving: &[u16]) -> (u16, u16) {
-        let old = Slot {
-            current: old.0,
-            previous: old.1,
-        };
+        let old = Slot { current: old.0, previous: old.1 };
         let slot = next_slot(old, owner, |backend| serving.contains(&backend));
         (slot.current, slot.previous)
     }
@@ -115,19 +101,10 @@ mod tests {
 
     #[test]
     fn without_anybody_for_new_flows_old_ones_stay() {
-        let old = [
-            Slot::settled(A),
-            Slot {
-                current: B,
-                previous: C,
-            },
-        ];
+        let old = [Slot::settled(A), Slot { current: B, previous: C }];
         let slots = last_slots(&old, |backend| backend != B);
         let expected = [(0, A), (0, C)];
-        assert_eq!(
-            slots,
-            expected.map(|(current, previous)| Slot { current, previous })
-        );
+        assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
         assert_eq!(last_slots(&old, |_| false), []);
     }
 
@@ -136,24 +113,12 @@ mod tests {
         let old = [Slot::settled(A), Slot::settled(B)];
         let slots = next_slots(&old, &[A, A, C, B], |_| true);
         let expected = [(A, 0), (A, B), (C, A), (B, 0)];
-        assert_eq!(
-            slots,
-            expected.map(|(current, previous)| Slot { current, previous })
-        );
+        assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
     }
 
     #[test]
     fn settling_spares_what_must_stay() {
-        let slots = [
-            Slot {
-                current: B,
-                previous: A,
-            },
-            Slot {
-                current: B,
-                previous: C,
-            },
-        ];
+        let slots = [Slot { current: B, previous: A }, Slot { current: B, previous: C }];
         let after = settled(&slots, |_, slot| slot.previous == A);
         assert_eq!(after, [slots[0], Slot::settled(B)]);
     }

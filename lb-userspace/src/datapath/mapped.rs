@@ -61,11 +61,7 @@ impl<T: Value> Mapped<T> {
                 None => nix::sys::mman::mmap_anonymous(None, bytes, access, shared),
             }
         }?;
-        Ok(Self {
-            start: start.cast(),
-            len,
-            _values: PhantomData,
-        })
+        Ok(Self { start: start.cast(), len, _values: PhantomData })
     }
 
     /// Replaces a value that nobody reads.

@@ -93,12 +93,7 @@ impl Datapath {
     }
 
     fn over(loaded: Loaded, key: HashKey, daemon: &Daemon, pins: &Pins) -> Option<Self> {
-        let Loaded {
-            ebpf,
-            arrays,
-            counters,
-            map_bytes,
-        } = loaded;
+        let Loaded { ebpf, arrays, counters, map_bytes } = loaded;
         Some(Self {
             tables: Tables::adopt(arrays, key, &daemon.limits)?,
             counters,
@@ -117,13 +112,7 @@ impl Datapath {
         mode: XdpMode,
     ) -> Result<Option<XdpMode>, DatapathError> {
         let pin = self.pins.link(interface);
-        Ok(attach::attach(
-            &mut self.ebpf,
-            PROGRAM,
-            interface,
-            mode,
-            &pin,
-        )?)
+        Ok(attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?)
     }
 
     /// After all interfaces are attached: puts new maps in the place of old ones and detaches from
@@ -132,10 +121,8 @@ impl Datapath {
         if self.maps_are_new {
             let (new, old) = (self.pins.new_maps(), self.pins.maps());
             Pins::remove(&old)?;
-            std::fs::rename(&new, &old).map_err(|source| PinError::File {
-                path: new.clone(),
-                source,
-            })?;
+            std::fs::rename(&new, &old)
+                .map_err(|source| PinError::File { path: new.clone(), source })?;
             self.maps_are_new = false;
         }
         for interface in self.pins.attached()? {
@@ -163,9 +150,7 @@ fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
         .program_mut(PROGRAM)
         .and_then(|found| found.try_into().ok())
         .ok_or(AttachError::NoProgram(PROGRAM))?;
-    program
-        .load()
-        .map_err(|error| LoadError::from(Box::new(error)))?;
+    program.load().map_err(|error| LoadError::from(Box::new(error)))?;
     #[cfg(feature = "bpf-log")]
     packet_log::follow(&mut loaded.ebpf);
     tracing::debug!(took = ?started.elapsed(), "loaded the program");

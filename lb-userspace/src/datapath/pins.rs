@@ -55,9 +55,7 @@ impl Pins {
     /// Pins under `pin_dir`, of this layout.
     #[must_use]
     pub fn new(pin_dir: &Path) -> Self {
-        Self {
-            root: pin_dir.join(LAYOUT),
-        }
+        Self { root: pin_dir.join(LAYOUT) }
     }
 
     /// Makes the directories, readable by nobody else, and mounts the file system if need be.
@@ -101,10 +99,7 @@ impl Pins {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(source) => {
-                return Err(PinError::File {
-                    path: directory,
-                    source,
-                });
+                return Err(PinError::File { path: directory, source });
             }
         };
         let names = entries
@@ -115,16 +110,11 @@ impl Pins {
 
     /// Removes a file or a directory with its files, if there is one.
     pub fn remove(path: &Path) -> Result<(), PinError> {
-        let removed = if path.is_dir() {
-            fs::remove_dir_all(path)
-        } else {
-            fs::remove_file(path)
-        };
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
         match removed {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(PinError::File {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(PinError::File { path: path.to_owned(), source })
+            }
             _ => Ok(()),
         }
     }
@@ -147,10 +137,7 @@ pub(crate) fn create(directory: &Path) -> Result<(), PinError> {
         .mode(0o700)
         .create(directory)
         .and_then(|()| fs::set_permissions(directory, fs::Permissions::from_mode(0o700)))
-        .map_err(|source| PinError::File {
-            path: directory.to_owned(),
-            source,
-        })
+        .map_err(|source| PinError::File { path: directory.to_owned(), source })
 }
 
 /// Mounts a BPF file system at `/sys/fs/bpf` if the pins are to lie there and there is none.
@@ -159,21 +146,12 @@ pub(crate) fn mount_if_missing(root: &Path) -> Result<(), PinError> {
     if is_bpf(root) {
         return Ok(());
     }
-    let refused = |source| PinError::NoFileSystem {
-        directory: root.to_owned(),
-        source,
-    };
+    let refused = |source| PinError::NoFileSystem { directory: root.to_owned(), source };
     if !root.starts_with(USUAL) {
         return Err(refused(io::Error::other("it is not below /sys/fs/bpf")));
     }
-    mount(
-        Some("bpf"),
-        USUAL,
-        Some("bpf"),
-        MsFlags::empty(),
-        Some("mode=0700"),
-    )
-    .map_err(|errno| refused(errno.into()))
+    mount(Some("bpf"), USUAL, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+        .map_err(|errno| refused(errno.into()))
 }
 
 /// Whether the nearest directory that exists is on a BPF file system.

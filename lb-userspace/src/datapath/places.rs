@@ -27,13 +27,8 @@ pub(super) fn find(
     at: impl Fn(u32) -> Option<ServiceKey>,
 ) -> Option<Path> {
     let places = |key: &ServiceKey| hash::places(key.hash(hash_key), mask);
-    let mut queue: VecDeque<Path> = places(key)
-        .into_iter()
-        .map(|place| Path {
-            place,
-            moves: Vec::new(),
-        })
-        .collect();
+    let mut queue: VecDeque<Path> =
+        places(key).into_iter().map(|place| Path { place, moves: Vec::new() }).collect();
     let mut seen: BTreeSet<u32> = queue.iter().map(|path| path.place).collect();
     while let Some(path) = queue.pop_front() {
         // `place` is the last place of the chain here; the chain is turned round on return.
@@ -54,10 +49,7 @@ pub(super) fn find(
 fn reversed(mut path: Path) -> Path {
     path.moves.reverse();
     let place = path.moves.last().map_or(path.place, |(from, _)| *from);
-    Path {
-        place,
-        moves: path.moves,
-    }
+    Path { place, moves: path.moves }
 }
 
 #[cfg(test)]

@@ -81,10 +81,8 @@ pub struct Loaded {
 pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loaded, LoadError> {
     let lengths = Lengths::from(limits);
     let shapes = shapes(&lengths, limits);
-    let paths: Vec<(&str, PathBuf)> = pins
-        .iter()
-        .flat_map(|pins| MAPS.map(|name| (name, pins.join(name))))
-        .collect();
+    let paths: Vec<(&str, PathBuf)> =
+        pins.iter().flat_map(|pins| MAPS.map(|name| (name, pins.join(name)))).collect();
     let mut loader = EbpfLoader::new();
     // Only the counts of the log are of interest; a refusal brings its own.
     loader.verifier_log_level(VerifierLogLevel::STATS);
@@ -95,11 +93,7 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
         loader.map_pin_path(name, path.as_path());
     }
     let mut ebpf = loader.load(object).map_err(Box::new)?;
-    let map_bytes = MAPS
-        .iter()
-        .filter_map(|name| ebpf.map(name))
-        .map(memory)
-        .sum();
+    let map_bytes = MAPS.iter().filter_map(|name| ebpf.map(name)).map(memory).sum();
     let arrays = Arrays {
         settings: mapped(&mut ebpf, "SETTINGS", 1)?,
         services: mapped(&mut ebpf, "SERVICES", lengths.services)?,
@@ -108,25 +102,18 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
         flows: mapped(&mut ebpf, "FLOWS", lengths.flows)?,
     };
     let counters = TrafficCounters::take(&mut ebpf)?;
-    Ok(Loaded {
-        ebpf,
-        arrays,
-        counters,
-        map_bytes,
-    })
+    Ok(Loaded { ebpf, arrays, counters, map_bytes })
 }
 
 /// Whether the maps pinned in `pins` are all there, of the present layout, and as long as `limits`
 /// asks. aya uses a pinned map again without a look at either.
 #[must_use]
 pub fn are_compatible(pins: &Path, limits: &Limits) -> bool {
-    shapes(&Lengths::from(limits), limits)
-        .iter()
-        .all(|(name, entries, value)| {
-            MapInfo::from_pin(pins.join(name)).is_ok_and(|info| {
-                info.max_entries() == *entries && info.value_size() as usize == *value
-            })
+    shapes(&Lengths::from(limits), limits).iter().all(|(name, entries, value)| {
+        MapInfo::from_pin(pins.join(name)).is_ok_and(|info| {
+            info.max_entries() == *entries && info.value_size() as usize == *value
         })
+    })
 }
 
 /// Name, number of entries and size of a value of each map.
@@ -158,10 +145,7 @@ fn memory(map: &Map) -> u64 {
         Map::Array(data) | Map::PerCpuArray(data) => data,
         _ => return 0,
     };
-    let path = format!(
-        "/proc/self/fdinfo/{}",
-        std::os::fd::AsRawFd::as_raw_fd(&data.fd().as_fd())
-    );
+    let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&data.fd().as_fd()));
     let text = std::fs::read_to_string(path).unwrap_or_default();
     text.lines()
         .find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok())

@@ -13,10 +13,7 @@ impl Regions {
     /// `capacity` free slots.
     #[must_use]
     pub(super) fn new(capacity: u32) -> Self {
-        Self {
-            free: BTreeMap::from([(0, capacity)]),
-            capacity,
-        }
+        Self { free: BTreeMap::from([(0, capacity)]), capacity }
     }
 
     /// Slots in use.

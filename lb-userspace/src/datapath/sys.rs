@@ -24,11 +24,7 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
         flags: u32,
     }
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes = Attributes {
-        pathname: path.as_ptr() as u64,
-        descriptor: 0,
-        flags: 0,
-    };
+    let attributes = Attributes { pathname: path.as_ptr() as u64, descriptor: 0, flags: 0 };
     let descriptor = bpf(BPF_OBJ_GET, &attributes)?;
     // SAFETY: the kernel has just made the descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
@@ -43,16 +39,7 @@ fn bpf<T>(command: libc::c_int, attributes: &T) -> io::Result<libc::c_int> {
     // SAFETY: the kernel reads as many bytes as it is told that there are, and what they point to,
     // a path, is alive. Neither command writes to them.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            command,
-            std::ptr::from_ref(attributes),
-            size_of::<T>(),
-        )
+        libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>())
     };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result as libc::c_int)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }
 }

@@ -59,11 +59,7 @@ impl Checker {
     /// Checks nothing yet.
     #[must_use]
     pub fn new(results: mpsc::Sender<CheckResult>) -> Self {
-        Self {
-            results,
-            running: BTreeMap::new(),
-            epoch: Instant::now(),
-        }
+        Self { results, running: BTreeMap::new(), epoch: Instant::now() }
     }
 
     /// Starts what is new, stops what is gone, and leaves equal targets alone, so that they keep
@@ -76,9 +72,7 @@ impl Checker {
             if self.running.contains_key(&name) {
                 continue;
             }
-            let unchanged = before
-                .remove(&name)
-                .filter(|running| running.target == target);
+            let unchanged = before.remove(&name).filter(|running| running.target == target);
             let running = unchanged.unwrap_or_else(|| self.start(target));
             self.running.insert(name, running);
         }
@@ -92,11 +86,7 @@ impl Checker {
             leave: Arc::clone(&leave),
             results: self.results.clone(),
         };
-        Running {
-            target,
-            leave,
-            task: tokio::spawn(task.run()).abort_handle(),
-        }
+        Running { target, leave, task: tokio::spawn(task.run()).abort_handle() }
     }
 }
 
@@ -126,17 +116,10 @@ impl Schedule {
         let since_epoch = first.saturating_duration_since(epoch).as_nanos();
         let into_interval = since_epoch % interval.as_nanos().max(1);
         let place = interval.mul_f64(share).as_nanos();
-        let wait = if place > into_interval {
-            place
-        } else {
-            place + interval.as_nanos()
-        };
+        let wait = if place > into_interval { place } else { place + interval.as_nanos() };
         // At most the interval, whose length came from a `Duration`.
         let wait = Duration::from_nanos((wait - into_interval) as u64);
-        Self {
-            first,
-            second: first + wait,
-        }
+        Self { first, second: first + wait }
     }
 }
 
@@ -169,11 +152,7 @@ impl Task {
 
     /// Checks once and sends the result; false when nobody wants it.
     async fn check(&self) -> bool {
-        let Target {
-            backend,
-            generation,
-            check,
-        } = &self.target;
+        let Target { backend, generation, check } = &self.target;
         let address = SocketAddr::new(backend.address, check.port);
         let outcome = match check.kind {
             CheckKind::Tcp => tcp::check(address, check.timeout).await,
@@ -181,11 +160,7 @@ impl Task {
         let Ok(permit) = self.results.reserve().await else {
             return false;
         };
-        let result = CheckResult {
-            backend: backend.clone(),
-            generation: *generation,
-            outcome,
-        };
+        let result = CheckResult { backend: backend.clone(), generation: *generation, outcome };
         self.leave.act(|| permit.send(result))
     }
 }
@@ -200,10 +175,7 @@ struct Leave {
 impl Leave {
     /// Acts unless the leave was revoked; returns whether it did.
     fn act(&self, action: impl FnOnce()) -> bool {
-        let is_revoked = self
-            .is_revoked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let is_revoked = self.is_revoked.lock().unwrap_or_else(PoisonError::into_inner);
         if !*is_revoked {
             action();
         }
@@ -211,10 +183,7 @@ impl Leave {
     }
 
     fn revoke(&self) {
-        *self
-            .is_revoked
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = true;
+        *self.is_revoked.lock().unwrap_or_else(PoisonError::into_inner) = true;
     }
 }
 

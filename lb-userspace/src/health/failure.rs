@@ -27,10 +27,7 @@ impl CheckFailure {
     }
 
     pub(super) fn from_connect(error: &io::Error) -> Self {
-        match error
-            .raw_os_error()
-            .map_or(Errno::UnknownErrno, Errno::from_raw)
-        {
+        match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
             Errno::ECONNREFUSED => Self::ConnectRefused,
             Errno::EMFILE | Errno::ENFILE => Self::OutOfDescriptors,
             // No port left, no memory, forbidden by a local filter, address family switched off.
@@ -74,14 +71,8 @@ mod tests {
     fn reads_well() {
         for (failure, expected) in [
             (CheckFailure::ConnectRefused, "connect was refused"),
-            (
-                CheckFailure::TimedOut(Duration::from_millis(500)),
-                "connect timed out after 500 ms",
-            ),
-            (
-                CheckFailure::TimedOut(Duration::from_secs(2)),
-                "connect timed out after 2 s",
-            ),
+            (CheckFailure::TimedOut(Duration::from_millis(500)), "connect timed out after 500 ms"),
+            (CheckFailure::TimedOut(Duration::from_secs(2)), "connect timed out after 2 s"),
             (
                 CheckFailure::from_connect(&io::Error::from_raw_os_error(libc::EHOSTUNREACH)),
                 "connect failed: No route to host",

@@ -89,11 +89,7 @@ impl Health {
         (to != self.state).then(|| {
             let from = std::mem::replace(&mut self.state, to);
             self.since = now;
-            Transition {
-                from,
-                to,
-                reason: self.explain(),
-            }
+            Transition { from, to, reason: self.explain() }
         })
     }
 
@@ -129,10 +125,7 @@ impl Health {
 }
 
 fn checks(count: u32, what: &str) -> String {
-    format!(
-        "{count} {what} {}",
-        if count == 1 { "check" } else { "checks" }
-    )
+    format!("{count} {what} {}", if count == 1 { "check" } else { "checks" })
 }
 
 #[cfg(test)]
@@ -176,9 +169,7 @@ mod tests {
 
     #[test]
     fn falls_and_rises_by_rows() {
-        let outcomes = [
-            PASS, FAIL, FAIL, PASS, FAIL, FAIL, FAIL, PASS, FAIL, PASS, PASS,
-        ];
+        let outcomes = [PASS, FAIL, FAIL, PASS, FAIL, FAIL, FAIL, PASS, FAIL, PASS, PASS];
         assert_eq!(states(&outcomes, 2, 3), "uuuuuuddddu");
         assert_eq!(states(&[PASS, FAIL, PASS], 1, 1), "udu");
     }
@@ -205,25 +196,14 @@ mod tests {
         assert_eq!((up.from, up.to), (HealthState::Unknown, HealthState::Up));
         assert_eq!(up.reason, "1 passed check");
         assert_eq!(health.record(&FAIL, &check(2, 3), 2000), None);
-        assert_eq!(
-            health.explain(),
-            "1 failed check, last: connect timed out after 500 ms"
-        );
+        assert_eq!(health.explain(), "1 failed check, last: connect timed out after 500 ms");
         assert_eq!((health.state(), health.since()), (HealthState::Up, 1000));
         health.record(&FAIL, &check(2, 3), 3000);
-        let down = health
-            .record(&FAIL, &check(2, 3), 4000)
-            .expect("third in a row");
-        assert_eq!(
-            down.reason,
-            "3 failed checks, last: connect timed out after 500 ms"
-        );
+        let down = health.record(&FAIL, &check(2, 3), 4000).expect("third in a row");
+        assert_eq!(down.reason, "3 failed checks, last: connect timed out after 500 ms");
         assert_eq!((health.state(), health.since()), (HealthState::Down, 4000));
         health.record(&PASS, &check(2, 3), 5000);
-        assert_eq!(
-            health.explain(),
-            "1 passed check, before: connect timed out after 500 ms"
-        );
+        assert_eq!(health.explain(), "1 passed check, before: connect timed out after 500 ms");
         assert_eq!(health.last_latency(), Some(Duration::from_millis(2)));
     }
 

@@ -62,29 +62,19 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
         let address = listener.local_addr().expect("address");
         drop(listener);
-        assert_eq!(
-            check(address, LIMIT).await,
-            Err(CheckFailure::ConnectRefused)
-        );
+        assert_eq!(check(address, LIMIT).await, Err(CheckFailure::ConnectRefused));
     }
 
     #[tokio::test]
     async fn times_out_where_nobody_answers() {
         // A listener with a full queue drops further SYNs, which is as silent as a dead machine.
         let socket = TcpSocket::new_v4().expect("socket");
-        socket
-            .bind("127.0.0.1:0".parse().expect("address"))
-            .expect("bind");
+        socket.bind("127.0.0.1:0".parse().expect("address")).expect("bind");
         let listener = socket.listen(0).expect("listen");
         let address = listener.local_addr().expect("address");
-        let _first = tokio::net::TcpStream::connect(address)
-            .await
-            .expect("connect");
+        let _first = tokio::net::TcpStream::connect(address).await.expect("connect");
         let started = Instant::now();
-        assert_eq!(
-            check(address, LIMIT).await,
-            Err(CheckFailure::TimedOut(LIMIT))
-        );
+        assert_eq!(check(address, LIMIT).await, Err(CheckFailure::TimedOut(LIMIT)));
         assert!(started.elapsed() >= LIMIT && started.elapsed() < LIMIT * 2);
     }
 
@@ -108,9 +98,7 @@ mod tests {
         let _open = server.join().expect("server");
         let table = std::fs::read_to_string("/proc/net/tcp").expect("socket table");
         let remote = format!("0100007F:{:04X}", address.port());
-        let left = table
-            .lines()
-            .filter(|line| line.split_whitespace().nth(2) == Some(&remote));
+        let left = table.lines().filter(|line| line.split_whitespace().nth(2) == Some(&remote));
         assert_eq!(left.count(), 0, "{table}");
     }
 }

@@ -80,14 +80,8 @@ mod tests {
         metrics.record(&Err(CheckFailure::OutOfDescriptors));
         let (sum, buckets) = metrics.durations();
         assert!((sum - 9.001_001).abs() < 1e-9);
-        let filled: Vec<_> = buckets
-            .into_iter()
-            .filter(|(_, count)| *count > 0)
-            .collect();
+        let filled: Vec<_> = buckets.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(filled, [(0.0005, 2), (0.001, 1), (f64::INFINITY, 1)]);
-        assert_eq!(
-            (metrics.passed, metrics.failed, metrics.not_made),
-            (4, 1, 1)
-        );
+        assert_eq!((metrics.passed, metrics.failed, metrics.not_made), (4, 1, 1));
     }
 }

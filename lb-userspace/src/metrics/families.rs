@@ -26,9 +26,7 @@ impl<'a> Families<'a> {
         help: &str,
         value: impl EncodeCounterValue,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         family.encode_counter::<NoLabelSet, _, f64>(&value, None)
     }
 
@@ -39,9 +37,7 @@ impl<'a> Families<'a> {
         help: &str,
         value: impl EncodeGaugeValue,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         family.encode_gauge(&value)
     }
 
@@ -52,13 +48,9 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, u64)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
         for (labels, value) in samples {
-            family
-                .encode_family(&labels)?
-                .encode_counter::<NoLabelSet, _, f64>(&value, None)?;
+            family.encode_family(&labels)?.encode_counter::<NoLabelSet, _, f64>(&value, None)?;
         }
         Ok(())
     }
@@ -70,9 +62,7 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
         for (labels, value) in samples {
             family.encode_family(&labels)?.encode_gauge(&value)?;
         }
@@ -86,9 +76,7 @@ impl<'a> Families<'a> {
         help: &str,
         samples: impl IntoIterator<Item = (L, &'c CheckMetrics)>,
     ) -> fmt::Result {
-        let mut family = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
         for (labels, checks) in samples {
             let (sum, buckets) = checks.durations();
             let mut family = family.encode_family(&labels)?;

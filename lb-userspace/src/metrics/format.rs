@@ -19,11 +19,7 @@ impl Format {
             let is_refused = parts.any(|part| part.replace(' ', "").eq_ignore_ascii_case("q=0"));
             kind.eq_ignore_ascii_case("application/openmetrics-text") && !is_refused
         };
-        if accept.split(',').any(names_open_metrics) {
-            Self::OpenMetrics
-        } else {
-            Self::Classic
-        }
+        if accept.split(',').any(names_open_metrics) { Self::OpenMetrics } else { Self::Classic }
     }
 
     /// The header `Content-Type` that goes with it.

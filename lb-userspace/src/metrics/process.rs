@@ -22,10 +22,7 @@ impl Process {
         let descriptors = fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64);
         let stat = fs::read_to_string("/proc/self/stat").ok();
         let Some(stat) = stat.and_then(|stat| Stat::parse(&stat)) else {
-            return Self {
-                open_descriptors: descriptors,
-                ..Self::default()
-            };
+            return Self { open_descriptors: descriptors, ..Self::default() };
         };
         Self {
             start_time: start_time(&stat),
@@ -69,9 +66,7 @@ fn start_time(stat: &Stat) -> f64 {
     *START.get_or_init(|| {
         let uptime = fs::read_to_string("/proc/uptime").ok();
         let uptime = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let age = uptime.unwrap_or_default() - stat.start_ticks as f64 / TICKS_PER_SECOND;
         now.as_secs_f64() - age
     })
@@ -79,10 +74,7 @@ fn start_time(stat: &Stat) -> f64 {
 
 fn page_size() -> u64 {
     use nix::unistd::{SysconfVar, sysconf};
-    sysconf(SysconfVar::PAGE_SIZE)
-        .ok()
-        .flatten()
-        .map_or(4096, |size| size as u64)
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4096, |size| size as u64)
 }
 
 #[cfg(test)]
@@ -94,25 +86,16 @@ mod tests {
         let first = Process::read();
         assert!(first.resident_bytes > 100_000, "{first:?}");
         assert!(first.open_descriptors > 2, "{first:?}");
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .expect("after 1970");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
         let age = now.as_secs_f64() - first.start_time;
         assert!((-1.0..600.0).contains(&age), "{age}");
-        assert_eq!(
-            Process::read().start_time.to_bits(),
-            first.start_time.to_bits()
-        );
+        assert_eq!(Process::read().start_time.to_bits(), first.start_time.to_bits());
     }
 
     #[test]
     fn finds_fields_behind_any_name() {
         let stat = "42 (a) b) S 1 1 1 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 999 1000 77 18446";
-        let expected = Stat {
-            cpu_ticks: 11,
-            start_ticks: 999,
-            resident_pages: 77,
-        };
+        let expected = Stat { cpu_ticks: 11, start_ticks: 999, resident_pages: 77 };
         assert_eq!(Stat::parse(stat), Some(expected));
         assert_eq!(Stat::parse("42 (a) S 1"), None);
         assert_eq!(Stat::parse(""), None);

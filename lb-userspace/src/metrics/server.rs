@@ -81,13 +81,8 @@ type Answer = Response<Full<Bytes>>;
 
 async fn answer(request: &Request<Incoming>, observer: &dyn Observer) -> Answer {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut refusal = text(
-            StatusCode::METHOD_NOT_ALLOWED,
-            "only GET and HEAD\n".to_owned(),
-        );
-        refusal
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
+        refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
     match request.uri().path() {
@@ -97,26 +92,16 @@ async fn answer(request: &Request<Incoming>, observer: &dyn Observer) -> Answer 
             Ok(()) => text(StatusCode::OK, "ok\n".to_owned()),
             Err(reasons) => text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n"),
         },
-        _ => text(
-            StatusCode::NOT_FOUND,
-            "there are /metrics, /livez and /readyz\n".to_owned(),
-        ),
+        _ => text(StatusCode::NOT_FOUND, "there are /metrics, /livez and /readyz\n".to_owned()),
     }
 }
 
 async fn metrics(request: &Request<Incoming>, observer: &dyn Observer) -> Answer {
     // The header may come several times, which means the same as one list.
-    let accept = request
-        .headers()
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let accept = request.headers().get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let format = Format::accepted(&accept.collect::<Vec<_>>().join(","));
     let Ok(report) = timeout(REPORT_WITHIN, observer.report()).await else {
-        let problem = format!(
-            "the daemon gave no report within {} s\n",
-            REPORT_WITHIN.as_secs()
-        );
+        let problem = format!("the daemon gave no report within {} s\n", REPORT_WITHIN.as_secs());
         return text(StatusCode::SERVICE_UNAVAILABLE, problem);
     };
     // Off this thread: health checks must not wait for it.

@@ -81,10 +81,7 @@ impl FromStr for BackendName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (service, address) = text.split_once('/')?;
-            Some(Self {
-                service: service.parse().ok()?,
-                address: address.parse().ok()?,
-            })
+            Some(Self { service: service.parse().ok()?, address: address.parse().ok()? })
         };
         parse().ok_or_else(|| BadBackendName(text.escape_debug().take(120).collect()))
     }
@@ -117,19 +114,9 @@ mod tests {
     #[test]
     fn names_survive_the_way_there_and_back() {
         for text in ["web/10.0.1.11", "a.b-c_d/2001:db8::1"] {
-            assert_eq!(
-                text.parse::<BackendName>().expect("valid").to_string(),
-                text
-            );
+            assert_eq!(text.parse::<BackendName>().expect("valid").to_string(), text);
         }
-        for text in [
-            "web",
-            "web/",
-            "/10.0.0.1",
-            "we b/10.0.0.1",
-            "web/10.0.0.1:80",
-            "",
-        ] {
+        for text in ["web", "web/", "/10.0.0.1", "we b/10.0.0.1", "web/10.0.0.1:80", ""] {
             assert!(text.parse::<BackendName>().is_err(), "{text}");
         }
     }
@@ -137,23 +124,11 @@ mod tests {
     #[test]
     fn addresses_that_nobody_may_have() {
         let vip = "10.200.0.1".parse().expect("address");
-        for text in [
-            "0.0.0.0",
-            "127.0.0.1",
-            "::1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "ff02::1",
-            "10.200.0.1",
-        ] {
-            assert!(
-                check_address(text.parse().expect("address"), vip).is_err(),
-                "{text}"
-            );
+        for text in
+            ["0.0.0.0", "127.0.0.1", "::1", "224.0.0.1", "255.255.255.255", "ff02::1", "10.200.0.1"]
+        {
+            assert!(check_address(text.parse().expect("address"), vip).is_err(), "{text}");
         }
-        assert_eq!(
-            check_address("10.0.1.11".parse().expect("address"), vip),
-            Ok(())
-        );
+        assert_eq!(check_address("10.0.1.11".parse().expect("address"), vip), Ok(()));
     }
 }

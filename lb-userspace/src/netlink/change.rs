@@ -55,30 +55,23 @@ impl Change {
         match self {
             Self::Everything => true,
             Self::Route(network) => network.contains(&address),
-            Self::Neighbour {
-                interface,
-                address: neighbour,
-            } => hop.is_some_and(|hop| hop.interface == *interface && hop.neighbour == *neighbour),
+            Self::Neighbour { interface, address: neighbour } => {
+                hop.is_some_and(|hop| hop.interface == *interface && hop.neighbour == *neighbour)
+            }
         }
     }
 }
 
 fn neighbour(message: &NeighbourMessage) -> Option<Change> {
-    Some(Change::Neighbour {
-        interface: message.header.ifindex,
-        address: entry::subject(message)?,
-    })
+    Some(Change::Neighbour { interface: message.header.ifindex, address: entry::subject(message)? })
 }
 
 /// Network of a route; the kernel leaves out the address of a default route.
 fn destination(message: &RouteMessage) -> Option<IpNet> {
-    let named = message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            RouteAttribute::Destination(address) => route::ip(address),
-            _ => None,
-        });
+    let named = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Destination(address) => route::ip(address),
+        _ => None,
+    });
     let address = match (named, message.header.address_family) {
         (Some(address), _) => address,
         (None, AddressFamily::Inet) => Ipv4Addr::UNSPECIFIED.into(),
@@ -119,17 +112,9 @@ mod tests {
         let inet = AddressFamily::Inet;
         let inet6 = AddressFamily::Inet6;
         for (message, inside, outside) in [
-            (
-                route_message(inet, 24, Some("10.0.1.0")),
-                "10.0.1.9",
-                "10.0.2.9",
-            ),
+            (route_message(inet, 24, Some("10.0.1.0")), "10.0.1.9", "10.0.2.9"),
             (route_message(inet, 0, None), "192.0.2.1", "fd00::1"),
-            (
-                route_message(inet6, 64, Some("fd00::")),
-                "fd00::1",
-                "fd01::1",
-            ),
+            (route_message(inet6, 64, Some("fd00::")), "fd00::1", "fd01::1"),
             (route_message(inet6, 0, None), "fd00::1", "192.0.2.1"),
         ] {
             let change = Change::of(&message).expect("a change");
@@ -156,10 +141,7 @@ mod tests {
         assert!(!change.touches(target, Some(&hop(7, "10.0.0.253"))));
         assert!(!change.touches(target, None));
         let of_a_bridge = NeighbourMessage::default();
-        assert_eq!(
-            Change::of(&RouteNetlinkMessage::NewNeighbour(of_a_bridge)),
-            None
-        );
+        assert_eq!(Change::of(&RouteNetlinkMessage::NewNeighbour(of_a_bridge)), None);
     }
 
     #[test]

@@ -96,26 +96,19 @@ pub(super) fn question(interface: u32, neighbour: IpAddr) -> NeighbourMessage {
         IpAddr::V6(_) => AddressFamily::Inet6,
     };
     message.header.ifindex = interface;
-    message
-        .attributes
-        .push(NeighbourAttribute::Destination(neighbour.into()));
+    message.attributes.push(NeighbourAttribute::Destination(neighbour.into()));
     message
 }
 
 /// Whose entry a message is about. `None` for tables of other kinds, such as a bridge's.
 pub(super) fn subject(message: &NeighbourMessage) -> Option<IpAddr> {
-    message
-        .attributes
-        .iter()
-        .find_map(|attribute| match attribute {
-            NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => {
-                Some((*address).into())
-            }
-            NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
-                Some((*address).into())
-            }
-            _ => None,
-        })
+    message.attributes.iter().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(address)) => Some((*address).into()),
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(address)) => {
+            Some((*address).into())
+        }
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -128,9 +121,7 @@ mod tests {
         let mut message = question(7, [10, 0, 0, 2].into());
         message.header.state = state;
         if !hardware.is_empty() {
-            message
-                .attributes
-                .push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
+            message.attributes.push(NeighbourAttribute::LinkLayerAddress(hardware.to_vec()));
         }
         message
     }
@@ -148,11 +139,7 @@ mod tests {
             (NeighbourState::Failed, Entry::Failed),
             (NeighbourState::None, Entry::Absent),
         ] {
-            assert_eq!(
-                Entry::read(&message(state, &HARDWARE)),
-                expected,
-                "{state:?}"
-            );
+            assert_eq!(Entry::read(&message(state, &HARDWARE)), expected, "{state:?}");
         }
     }
 
@@ -177,16 +164,10 @@ mod tests {
             message.attributes.push(flags);
             message
         };
-        for message in [
-            learned(NeighbourState::Stale),
-            managed(NeighbourState::Stale),
-        ] {
+        for message in [learned(NeighbourState::Stale), managed(NeighbourState::Stale)] {
             assert_eq!(Entry::read(&message), Entry::Known(HARDWARE));
         }
-        for message in [
-            learned(NeighbourState::Failed),
-            managed(NeighbourState::Failed),
-        ] {
+        for message in [learned(NeighbourState::Failed), managed(NeighbourState::Failed)] {
             assert_eq!(Entry::read(&message), Entry::Asking);
         }
     }

@@ -42,25 +42,14 @@ impl Events {
     /// News of these kinds from now on. Must be called in a runtime.
     pub(super) fn open(groups: &[MulticastGroup]) -> io::Result<Self> {
         let (mut connection, _, messages) = rtnetlink::new_multicast_connection(groups)?;
-        let _ = setsockopt(
-            connection.socket_mut().socket_ref(),
-            sockopt::RcvBufForce,
-            &BUFFER,
-        );
-        Ok(Self {
-            messages,
-            _connection: Task::spawn(connection),
-        })
+        let _ = setsockopt(connection.socket_mut().socket_ref(), sockopt::RcvBufForce, &BUFFER);
+        Ok(Self { messages, _connection: Task::spawn(connection) })
     }
 
     /// The next one. Cancel safe.
     pub(super) async fn next(&mut self) -> io::Result<Event> {
         loop {
-            let (message, _) = self
-                .messages
-                .next()
-                .await
-                .ok_or(io::ErrorKind::BrokenPipe)?;
+            let (message, _) = self.messages.next().await.ok_or(io::ErrorKind::BrokenPipe)?;
             match message.payload {
                 NetlinkPayload::InnerMessage(message) => return Ok(Event::Message(message)),
                 NetlinkPayload::Overrun(_) => return Ok(Event::Lost),

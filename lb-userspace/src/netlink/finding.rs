@@ -67,12 +67,7 @@ mod tests {
     const HARDWARE: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
     fn hop(mtu: Option<u32>) -> Hop {
-        Hop {
-            interface: 7,
-            neighbour: [10, 0, 0, 254].into(),
-            source: [10, 0, 0, 1].into(),
-            mtu,
-        }
+        Hop { interface: 7, neighbour: [10, 0, 0, 254].into(), source: [10, 0, 0, 1].into(), mtu }
     }
 
     #[test]
@@ -99,10 +94,7 @@ mod tests {
             (1500, Some(9000), 1500),
             (65536, None, 65535),
         ] {
-            let interface = Interface {
-                mtu: link,
-                ..eth0()
-            };
+            let interface = Interface { mtu: link, ..eth0() };
             let finding = Finding::new(&hop(route), Some(&interface), Entry::Known(HARDWARE));
             let Finding::Way(way) = finding else {
                 panic!("{finding:?}");
@@ -113,14 +105,10 @@ mod tests {
 
     #[test]
     fn the_interface_counts_before_the_neighbour() {
-        let down = Interface {
-            up: false,
-            ..eth0()
-        };
-        for (interface, expected) in [
-            (None, "interface #7 is gone"),
-            (Some(down), "interface eth0 is down"),
-        ] {
+        let down = Interface { up: false, ..eth0() };
+        for (interface, expected) in
+            [(None, "interface #7 is gone"), (Some(down), "interface eth0 is down")]
+        {
             let finding = Finding::new(&hop(None), interface.as_ref(), Entry::Failed);
             let Finding::Fault(fault) = finding else {
                 panic!("{finding:?}");
@@ -131,11 +119,9 @@ mod tests {
 
     #[test]
     fn tells_asking_from_asked() {
-        for (entry, expected) in [
-            (Entry::Absent, false),
-            (Entry::Asking, false),
-            (Entry::Failed, true),
-        ] {
+        for (entry, expected) in
+            [(Entry::Absent, false), (Entry::Asking, false), (Entry::Failed, true)]
+        {
             let finding = Finding::new(&hop(None), Some(&eth0()), entry);
             assert!(
                 matches!(finding, Finding::Unanswered { asked_in_vain, .. } if asked_in_vain == expected),

@@ -28,11 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 impl Follower {
     /// Must be called in a runtime.
     pub(super) fn open(groups: &'static [MulticastGroup]) -> io::Result<Self> {
-        Ok(Self {
-            groups,
-            events: Events::open(groups)?,
-            requests: Requests::open()?,
-        })
+        Ok(Self { groups, events: Events::open(groups)?, requests: Requests::open()? })
     }
 
     /// Returns when something may have changed, or when it is time for a look.

@@ -94,10 +94,7 @@ impl Interface {
         } else {
             InterfaceProblem::NotEthernet
         };
-        Err(Fault::Interface {
-            name: self.name.clone(),
-            problem,
-        })
+        Err(Fault::Interface { name: self.name.clone(), problem })
     }
 }
 
@@ -118,11 +115,8 @@ fn attached(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
             _ => {}
         }
     }
-    let (program_id, mode) = programs
-        .into_iter()
-        .flatten()
-        .find(|(id, _)| *id != 0)
-        .or(single.zip(mode))?;
+    let (program_id, mode) =
+        programs.into_iter().flatten().find(|(id, _)| *id != 0).or(single.zip(mode))?;
     Some(AttachedXdp { program_id, mode })
 }
 
@@ -158,9 +152,7 @@ pub(super) mod tests {
         message
     }
 
-    const RUNNING: LinkFlags = LinkFlags::Up
-        .union(LinkFlags::Running)
-        .union(LinkFlags::LowerUp);
+    const RUNNING: LinkFlags = LinkFlags::Up.union(LinkFlags::Running).union(LinkFlags::LowerUp);
 
     #[test]
     fn reads_an_interface() {
@@ -173,31 +165,12 @@ pub(super) mod tests {
     fn knows_what_cannot_send() {
         let no_carrier = LinkFlags::Up | LinkFlags::LowerUp;
         for (flags, kind, expected) in [
-            (
-                LinkFlags::empty(),
-                LinkLayerType::Ether,
-                InterfaceProblem::Down,
-            ),
-            (
-                no_carrier,
-                LinkLayerType::Ether,
-                InterfaceProblem::NoCarrier,
-            ),
-            (
-                RUNNING,
-                LinkLayerType::Tunnel,
-                InterfaceProblem::NotEthernet,
-            ),
+            (LinkFlags::empty(), LinkLayerType::Ether, InterfaceProblem::Down),
+            (no_carrier, LinkLayerType::Ether, InterfaceProblem::NoCarrier),
+            (RUNNING, LinkLayerType::Tunnel, InterfaceProblem::NotEthernet),
         ] {
-            let fault = Fault::Interface {
-                name: "eth0".into(),
-                problem: expected,
-            };
-            assert_eq!(
-                Interface::read(&message(flags, kind)).sender(),
-                Err(fault),
-                "{kind:?}"
-            );
+            let fault = Fault::Interface { name: "eth0".into(), problem: expected };
+            assert_eq!(Interface::read(&message(flags, kind)).sender(), Err(fault), "{kind:?}");
         }
     }
 
@@ -220,10 +193,7 @@ pub(super) mod tests {
                 (9, XdpAttachMode::Native),
             ),
             (
-                vec![
-                    LinkXdp::Attached(XdpAttached::SocketBuffer),
-                    LinkXdp::ProgId(8),
-                ],
+                vec![LinkXdp::Attached(XdpAttached::SocketBuffer), LinkXdp::ProgId(8)],
                 (8, XdpAttachMode::Generic),
             ),
             (

@@ -81,17 +81,13 @@ async fn read(requests: &Requests, names: &BTreeSet<String>) -> io::Result<Found
 /// What happened between two looks.
 fn changes(before: &Found, after: &Found) -> Vec<InterfaceEvent> {
     let same = |former: &Interface| {
-        after
-            .get(&former.name)
-            .filter(|interface| interface.index == former.index)
+        after.get(&former.name).filter(|interface| interface.index == former.index)
     };
     let mut events = Vec::new();
     for former in before.values() {
         match same(former) {
-            None => events.push(InterfaceEvent::Vanished {
-                name: former.name.clone(),
-                index: former.index,
-            }),
+            None => events
+                .push(InterfaceEvent::Vanished { name: former.name.clone(), index: former.index }),
             Some(interface) if interface != former => {
                 events.push(InterfaceEvent::Changed(interface.clone()));
             }
@@ -99,17 +95,9 @@ fn changes(before: &Found, after: &Found) -> Vec<InterfaceEvent> {
         }
     }
     let is_new = |interface: &&Interface| {
-        before
-            .get(&interface.name)
-            .is_none_or(|former| former.index != interface.index)
+        before.get(&interface.name).is_none_or(|former| former.index != interface.index)
     };
-    events.extend(
-        after
-            .values()
-            .filter(is_new)
-            .cloned()
-            .map(InterfaceEvent::Appeared),
-    );
+    events.extend(after.values().filter(is_new).cloned().map(InterfaceEvent::Appeared));
     events
 }
 
@@ -119,37 +107,20 @@ mod tests {
     use crate::netlink::interface::tests::eth0;
 
     fn found(interfaces: &[Interface]) -> Found {
-        interfaces
-            .iter()
-            .map(|interface| (interface.name.clone(), interface.clone()))
-            .collect()
+        interfaces.iter().map(|interface| (interface.name.clone(), interface.clone())).collect()
     }
 
     #[test]
     fn tells_what_happened() {
-        let wider = Interface {
-            mtu: 9000,
-            ..eth0()
-        };
+        let wider = Interface { mtu: 9000, ..eth0() };
         let remade = Interface { index: 8, ..eth0() };
-        let vanished = InterfaceEvent::Vanished {
-            name: "eth0".into(),
-            index: 7,
-        };
+        let vanished = InterfaceEvent::Vanished { name: "eth0".into(), index: 7 };
         for (before, after, expected) in [
             (vec![], vec![eth0()], vec![InterfaceEvent::Appeared(eth0())]),
             (vec![eth0()], vec![eth0()], vec![]),
             (vec![eth0()], vec![], vec![vanished.clone()]),
-            (
-                vec![eth0()],
-                vec![wider.clone()],
-                vec![InterfaceEvent::Changed(wider)],
-            ),
-            (
-                vec![eth0()],
-                vec![remade.clone()],
-                vec![vanished, InterfaceEvent::Appeared(remade)],
-            ),
+            (vec![eth0()], vec![wider.clone()], vec![InterfaceEvent::Changed(wider)]),
+            (vec![eth0()], vec![remade.clone()], vec![vanished, InterfaceEvent::Appeared(remade)]),
         ] {
             assert_eq!(changes(&found(&before), &found(&after)), expected);
         }

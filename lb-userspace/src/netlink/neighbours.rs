@@ -44,10 +44,7 @@ impl Neighbours {
     pub fn start(events: mpsc::Sender<WayEvent>) -> io::Result<Self> {
         let watcher = Watcher::open()?;
         let (orders, received) = mpsc::unbounded_channel();
-        Ok(Self {
-            orders,
-            _task: Task::spawn(run(watcher, received, events)),
-        })
+        Ok(Self { orders, _task: Task::spawn(run(watcher, received, events)) })
     }
 
     /// Watches these addresses from now on, and no others.
@@ -94,10 +91,7 @@ pub async fn resolve_once(
         Ok(watcher) => watcher,
         Err(error) => {
             let fault = Fault::Unreadable(error.to_string());
-            return addresses
-                .iter()
-                .map(|address| (*address, Err(fault.clone())))
-                .collect();
+            return addresses.iter().map(|address| (*address, Err(fault.clone()))).collect();
         }
     };
     watcher.watch(addresses.clone());

@@ -42,18 +42,13 @@ impl Requests {
     /// Opens a connection. Must be called in a runtime.
     pub(super) fn open() -> io::Result<Self> {
         let (connection, handle, _) = rtnetlink::new_connection()?;
-        Ok(Self {
-            handle,
-            _connection: Task::spawn(connection),
-        })
+        Ok(Self { handle, _connection: Task::spawn(connection) })
     }
 
     /// The way to an address; an error is the kernel's verdict, see [`route::refusal`].
     pub(super) async fn route(&self, address: IpAddr) -> io::Result<RouteMessage> {
         let request = self.handle.route().get(route::question(address));
-        first(request.execute())
-            .await?
-            .ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+        first(request.execute()).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
     }
 
     /// An entry of the neighbour table.
@@ -84,15 +79,12 @@ impl Requests {
             Entry::Absent => request,
             _ => request.replace(),
         };
-        timeout(LONGEST_WAIT, request.execute())
-            .await?
-            .map_err(error)
+        timeout(LONGEST_WAIT, request.execute()).await?.map_err(error)
     }
 
     /// An interface by its index.
     pub(super) async fn interface(&self, index: u32) -> io::Result<Option<Interface>> {
-        self.one_interface(self.handle.link().get().match_index(index))
-            .await
+        self.one_interface(self.handle.link().get().match_index(index)).await
     }
 
     /// An interface by its name.
@@ -100,8 +92,7 @@ impl Requests {
         if name.is_empty() || name.len() >= NAME_SIZE {
             return Ok(None);
         }
-        self.one_interface(self.handle.link().get().match_name(name))
-            .await
+        self.one_interface(self.handle.link().get().match_name(name)).await
     }
 
     async fn one_interface(&self, request: LinkGetRequest) -> io::Result<Option<Interface>> {
@@ -114,9 +105,7 @@ impl Requests {
     /// The addresses of all interfaces.
     pub(super) async fn addresses(&self) -> io::Result<Vec<AddressMessage>> {
         let answers = self.handle.address().get().execute();
-        timeout(LONGEST_WAIT, answers.try_collect())
-            .await?
-            .map_err(error)
+        timeout(LONGEST_WAIT, answers.try_collect()).await?.map_err(error)
     }
 }
 
@@ -128,9 +117,7 @@ pub(super) fn is_lost(error: &io::Error) -> bool {
 async fn first<T>(
     answers: impl Stream<Item = Result<T, rtnetlink::Error>>,
 ) -> io::Result<Option<T>> {
-    timeout(LONGEST_WAIT, pin!(answers).try_next())
-        .await?
-        .map_err(error)
+    timeout(LONGEST_WAIT, pin!(answers).try_next()).await?.map_err(error)
 }
 
 /// What is asked for may not be there.

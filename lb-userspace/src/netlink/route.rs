@@ -32,16 +32,11 @@ pub(super) struct Hop {
 /// The question for the way to `address`, as `ip route get` asks.
 pub(super) fn question(address: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
-    (
-        message.header.address_family,
-        message.header.destination_prefix_length,
-    ) = match address {
+    (message.header.address_family, message.header.destination_prefix_length) = match address {
         IpAddr::V4(_) => (AddressFamily::Inet, 32),
         IpAddr::V6(_) => (AddressFamily::Inet6, 128),
     };
-    message
-        .attributes
-        .push(RouteAttribute::Destination(address.into()));
+    message.attributes.push(RouteAttribute::Destination(address.into()));
     message
 }
 

@@ -51,10 +51,7 @@ impl Watched {
         let verdict = match finding {
             Finding::Way(way) => Ok(way),
             Finding::Fault(fault) => Err(fault),
-            Finding::Unanswered {
-                fault,
-                asked_in_vain,
-            } => {
+            Finding::Unanswered { fault, asked_in_vain } => {
                 let waited = now - self.doubt_since(&fault, now);
                 if waited < SECOND_CHANCE || (waited < PATIENCE && !asked_in_vain) {
                     return None;
@@ -74,15 +71,8 @@ impl Watched {
 
     /// Since when this next hop has not answered.
     fn doubt_since(&mut self, fault: &Fault, now: Instant) -> Instant {
-        if self
-            .doubt
-            .as_ref()
-            .is_none_or(|doubt| doubt.fault != *fault)
-        {
-            self.doubt = Some(Doubt {
-                since: now,
-                fault: fault.clone(),
-            });
+        if self.doubt.as_ref().is_none_or(|doubt| doubt.fault != *fault) {
+            self.doubt = Some(Doubt { since: now, fault: fault.clone() });
         }
         self.doubt.as_ref().map_or(now, |doubt| doubt.since)
     }

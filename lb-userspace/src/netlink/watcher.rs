@@ -75,8 +75,7 @@ impl Watcher {
 
     /// Watches these addresses from now on, and no others.
     pub(super) fn watch(&mut self, addresses: BTreeSet<IpAddr>) {
-        self.watched
-            .retain(|address, _| addresses.contains(address));
+        self.watched.retain(|address, _| addresses.contains(address));
         self.round.retain(|address| addresses.contains(address));
         self.due.retain(|address| addresses.contains(address));
         for address in addresses {
@@ -106,17 +105,12 @@ impl Watcher {
 
     /// Whether something was reported of every address.
     pub(super) fn knows_all(&self) -> bool {
-        self.watched
-            .values()
-            .all(|watched| watched.reported().is_some())
+        self.watched.values().all(|watched| watched.reported().is_some())
     }
 
     /// What is known of every address now.
     pub(super) fn verdicts(&self) -> BTreeMap<IpAddr, Result<Way, Fault>> {
-        self.watched
-            .iter()
-            .map(|(address, watched)| (*address, watched.verdict()))
-            .collect()
+        self.watched.iter().map(|(address, watched)| (*address, watched.verdict())).collect()
     }
 
     fn reopen(&mut self) {

@@ -102,10 +102,7 @@ mod tests {
                 "10.0.0.254 does not answer on eth0: its hardware address is not known",
             ),
             (
-                Fault::Interface {
-                    name: "eth0".into(),
-                    problem: InterfaceProblem::NoCarrier,
-                },
+                Fault::Interface { name: "eth0".into(), problem: InterfaceProblem::NoCarrier },
                 "interface eth0 has no carrier",
             ),
         ] {

@@ -20,10 +20,8 @@ pub(super) fn spread(members: &[Member], identities: &[u64], bits: u8) -> Vec<u1
     } else {
         configured
     };
-    let mut sequences: Vec<Sequence> = identities
-        .iter()
-        .map(|identity| Sequence::new(*identity, size - 1))
-        .collect();
+    let mut sequences: Vec<Sequence> =
+        identities.iter().map(|identity| Sequence::new(*identity, size - 1)).collect();
     let mut owners = vec![NOBODY; size as usize];
     for member in turns(&shares(&weights, size), size) {
         let sequence = &mut sequences[usize::from(member)];
@@ -48,11 +46,7 @@ struct Sequence {
 impl Sequence {
     fn new(identity: u64, mask: u32) -> Self {
         let mixed = hash::spread(identity);
-        Self {
-            next: mixed as u32 & mask,
-            skip: (mixed >> 32) as u32 | 1,
-            mask,
-        }
+        Self { next: mixed as u32 & mask, skip: (mixed >> 32) as u32 | 1, mask }
     }
 
     fn step(&mut self) -> u32 {

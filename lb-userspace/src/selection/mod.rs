@@ -45,14 +45,9 @@ pub fn table(members: &[Member], salt: u64) -> Option<Vec<u16>> {
     }
     let mut order: Vec<u16> = (0..members.len() as u16).collect();
     order.sort_by_key(|index| members[usize::from(*index)].address);
-    let sorted: Vec<Member> = order
-        .iter()
-        .map(|index| members[usize::from(*index)])
-        .collect();
-    let identities: Vec<u64> = sorted
-        .iter()
-        .map(|member| identity(&member.address, salt))
-        .collect();
+    let sorted: Vec<Member> = order.iter().map(|index| members[usize::from(*index)]).collect();
+    let identities: Vec<u64> =
+        sorted.iter().map(|member| identity(&member.address, salt)).collect();
 
     let mut owners = base::spread(&sorted, &identities, size_bits(members.len()));
     repair::repair(&mut owners, &sorted, salt);
@@ -65,10 +60,7 @@ pub fn table(members: &[Member], salt: u64) -> Option<Vec<u16>> {
 /// A number that stands for the member in all pseudo-random choices: nothing local, no history.
 fn identity(address: &Address, salt: u64) -> u64 {
     let start = hash::spread(salt ^ u64::from(address.is_ipv6()));
-    address
-        .words()
-        .into_iter()
-        .fold(start, |hash, word| hash::spread(hash ^ u64::from(word)))
+    address.words().into_iter().fold(start, |hash, word| hash::spread(hash ^ u64::from(word)))
 }
 
 #[cfg(test)]

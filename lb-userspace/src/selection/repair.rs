@@ -42,11 +42,7 @@ impl Load {
             bound(share, slots * u64::from(*weight) * (100 + SLACK) / total).max(*share)
         };
         let least = |(weight, share): (&u32, &u32)| {
-            bound(
-                share,
-                (slots * u64::from(*weight) * (100 - SLACK)).div_ceil(total),
-            )
-            .min(*share)
+            bound(share, (slots * u64::from(*weight) * (100 - SLACK)).div_ceil(total)).min(*share)
         };
         Self {
             most: weights.iter().zip(&exact).map(most).collect(),
@@ -66,23 +62,15 @@ impl Load {
 
     /// Slots that members must still get to have their least.
     fn shortage(&self) -> u32 {
-        self.have
-            .iter()
-            .zip(&self.least)
-            .map(|(have, least)| least.saturating_sub(*have))
-            .sum()
+        self.have.iter().zip(&self.least).map(|(have, least)| least.saturating_sub(*have)).sum()
     }
 }
 
 /// Takes slots from members that have too many, and then, while others are short of more than was
 /// taken, from those above their exact share. Returns the slots in a fixed order.
 fn release(owners: &[u16], load: &mut Load, salt: u64) -> Vec<u32> {
-    let mut surplus: Vec<u32> = load
-        .have
-        .iter()
-        .zip(&load.most)
-        .map(|(have, most)| have.saturating_sub(*most))
-        .collect();
+    let mut surplus: Vec<u32> =
+        load.have.iter().zip(&load.most).map(|(have, most)| have.saturating_sub(*most)).collect();
     let mut missing = load.shortage().saturating_sub(surplus.iter().sum());
     for ((have, exact), given) in load.have.iter().zip(&load.exact).zip(&mut surplus) {
         let above = (have - *given).saturating_sub(*exact);
@@ -116,11 +104,7 @@ fn place(owners: &mut [u16], load: &mut Load, homeless: Vec<u32>, salt: u64) {
         // Once there are only as many slots left as members are short of, those get them.
         let only_short = shortage >= left;
         let member = choose(&base, load, *slot, salt, |load, member| {
-            if only_short {
-                load.is_short(member)
-            } else {
-                load.has_room(member)
-            }
+            if only_short { load.is_short(member) } else { load.has_room(member) }
         });
         shortage -= u32::from(load.is_short(member));
         load.have[usize::from(member)] += 1;
@@ -147,8 +131,7 @@ fn choose(
         let first = (start >> 32) as usize % count;
         let mut all = (0..count).map(|step| ((first + step) % count) as u16);
         // The exact shares add up to all slots, so while one is homeless somebody has room.
-        all.find(|member| fits(load, *member))
-            .unwrap_or_else(|| first_with_weight(load))
+        all.find(|member| fits(load, *member)).unwrap_or_else(|| first_with_weight(load))
     })
 }
 

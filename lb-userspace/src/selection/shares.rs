@@ -8,10 +8,8 @@ pub(super) fn shares(weights: &[u32], slots: u32) -> Vec<u32> {
         return vec![0; weights.len()];
     }
     let exact = |weight: &u32| u64::from(*weight) * u64::from(slots);
-    let mut shares: Vec<u32> = weights
-        .iter()
-        .map(|weight| (exact(weight) / total) as u32)
-        .collect();
+    let mut shares: Vec<u32> =
+        weights.iter().map(|weight| (exact(weight) / total) as u32).collect();
     let left = slots - shares.iter().sum::<u32>();
     let mut by_remainder: Vec<usize> = (0..weights.len()).collect();
     by_remainder.sort_by_key(|index| std::cmp::Reverse(exact(&weights[*index]) % total));

@@ -8,11 +8,7 @@ const SALT: u64 = 0x5eed;
 
 fn member(number: u32, base_weight: u32, weight: u32) -> Member {
     let address = IpAddr::from(Ipv4Addr::from(0x0a00_0100 + number));
-    Member {
-        address: address.into(),
-        base_weight,
-        weight,
-    }
+    Member { address: address.into(), base_weight, weight }
 }
 
 fn equal(count: u32) -> Vec<Member> {
@@ -21,18 +17,12 @@ fn equal(count: u32) -> Vec<Member> {
 
 fn counts(owners: &[u16], members: usize) -> Vec<u32> {
     let mut counts = vec![0; members];
-    owners
-        .iter()
-        .for_each(|owner| counts[usize::from(*owner)] += 1);
+    owners.iter().for_each(|owner| counts[usize::from(*owner)] += 1);
     counts
 }
 
 fn moved(before: &[u16], after: &[u16]) -> usize {
-    before
-        .iter()
-        .zip(after)
-        .filter(|(before, after)| before != after)
-        .count()
+    before.iter().zip(after).filter(|(before, after)| before != after).count()
 }
 
 /// The share of each member with a weight lies within 2 % of it, or within one slot.
@@ -41,10 +31,7 @@ fn assert_fair(owners: &[u16], members: &[Member]) {
     for (count, member) in counts(owners, members.len()).into_iter().zip(members) {
         let ideal = owners.len() as f64 * f64::from(member.weight) / total;
         let error = (f64::from(count) - ideal).abs();
-        assert!(
-            error <= (ideal * 0.02).max(1.0),
-            "{count} of {ideal}: {member:?}"
-        );
+        assert!(error <= (ideal * 0.02).max(1.0), "{count} of {ideal}: {member:?}");
     }
 }
 
@@ -66,10 +53,7 @@ fn the_base_is_exact_to_a_slot() {
         let owners = table(&equal(count), SALT).expect("a table");
         let counts = counts(&owners, count as usize);
         let (least, most) = (counts.iter().min(), counts.iter().max());
-        assert!(
-            most.expect("members") - least.expect("members") <= 1,
-            "{counts:?}"
-        );
+        assert!(most.expect("members") - least.expect("members") <= 1, "{counts:?}");
     }
 }
 
@@ -111,10 +95,7 @@ fn a_weight_changes_and_little_more_than_the_least_moves() {
             - share(100.0, total))
         .abs();
         let moved = moved(&before, &after) as f64;
-        assert!(
-            moved <= least * 1.05 + 2.0,
-            "{count} members, {weight}: {moved} of {least}"
-        );
+        assert!(moved <= least * 1.05 + 2.0, "{count} members, {weight}: {moved} of {least}");
     }
 }
 

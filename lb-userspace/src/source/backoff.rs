@@ -28,8 +28,7 @@ impl Backoff {
     pub(super) fn delay(&self) -> Duration {
         // Each `RandomState` has keys of its own, which is all the randomness needed here.
         let random = RandomState::new().hash_one(());
-        self.longest_delay()
-            .mul_f64(1.0 - (random % 1000) as f64 / 2000.0)
+        self.longest_delay().mul_f64(1.0 - (random % 1000) as f64 / 2000.0)
     }
 
     fn longest_delay(&self) -> Duration {

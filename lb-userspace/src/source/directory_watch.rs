@@ -54,11 +54,7 @@ impl DirectoryWatch {
                 tracing::warn!(%path, %error, "no inotify: the file is looked at every {POLL:?}");
             })
             .ok();
-        let watch = Self {
-            directory,
-            name: path.file_name().unwrap_or_default().into(),
-            inotify,
-        };
+        let watch = Self { directory, name: path.file_name().unwrap_or_default().into(), inotify };
         watch.attach();
         watch
     }
@@ -106,9 +102,7 @@ impl DirectoryWatch {
             else {
                 continue;
             };
-            let concerning = events
-                .iter()
-                .filter(|event| self.concerns(event.name.as_deref()));
+            let concerning = events.iter().filter(|event| self.concerns(event.name.as_deref()));
             if let Some(patience) = concerning.map(|event| patience(event.mask)).next_back() {
                 return patience;
             }
@@ -140,9 +134,5 @@ impl AsRawFd for Descriptor {
 
 fn patience(event: AddWatchFlags) -> Duration {
     let unfinished = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE;
-    if event.intersects(unfinished) {
-        WRITING
-    } else {
-        SETTLE
-    }
+    if event.intersects(unfinished) { WRITING } else { SETTLE }
 }

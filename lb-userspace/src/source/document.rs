@@ -16,19 +16,13 @@ pub(super) fn parse(path: &Path, content: &[u8], vip: IpAddr) -> Result<Snapshot
         problem: shown(problem.trim_end().replace('\n', " ").as_bytes()),
     };
     let text = std::str::from_utf8(content).map_err(|error| malformed(&error.to_string()))?;
-    let is_json = path
-        .extension()
-        .is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
+    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json"));
     let entries = if is_json {
         let document = serde_json::from_str::<Json>(text);
-        document
-            .map_err(|error| malformed(&error.to_string()))?
-            .backends
+        document.map_err(|error| malformed(&error.to_string()))?.backends
     } else {
         let document = toml::from_str::<Toml>(text);
-        document
-            .map_err(|error| malformed(&placed(text, &error)))?
-            .backend
+        document.map_err(|error| malformed(&placed(text, &error)))?.backend
     };
     let mut draft = Draft::new(vip);
     for entry in entries {
@@ -77,10 +71,7 @@ mod tests {
     fn read(name: &str, content: &[u8]) -> Result<Vec<String>, String> {
         let vip = "10.200.0.1".parse().expect("address");
         let snapshot = parse(Path::new(name), content, vip).map_err(|error| error.to_string())?;
-        let shown = snapshot
-            .backends
-            .iter()
-            .map(|b| format!("{} {}", b.address, b.weight));
+        let shown = snapshot.backends.iter().map(|b| format!("{} {}", b.address, b.weight));
         Ok(shown.collect())
     }
 
@@ -98,11 +89,7 @@ mod tests {
     fn an_empty_list_is_an_answer_and_an_empty_file_is_not() {
         assert_eq!(read("a.toml", b"backend = []"), Ok(vec![]));
         assert_eq!(read("a.json", b"{\"backends\":[]}"), Ok(vec![]));
-        for (name, content) in [
-            ("a.toml", &b""[..]),
-            ("a.toml", b"# none\n"),
-            ("a.json", b""),
-        ] {
+        for (name, content) in [("a.toml", &b""[..]), ("a.toml", b"# none\n"), ("a.json", b"")] {
             read(name, content).expect_err("no list");
         }
     }
@@ -115,11 +102,7 @@ mod tests {
                 &b"[[backend]]\naddress = \"10.0.1.1\"\nwieght = 1\n"[..],
                 "line 3: unknown",
             ),
-            (
-                "a.toml",
-                b"[[backend]]\naddress = \"10.0.1",
-                "a.toml is not understood: line 2",
-            ),
+            ("a.toml", b"[[backend]]\naddress = \"10.0.1", "a.toml is not understood: line 2"),
             ("a.toml", b"\xff\xfe", "invalid utf-8"),
             (
                 "a.json",
@@ -132,16 +115,8 @@ mod tests {
                 b"{\"backends\":[{\"address\":\"10.0.1.1\",\"weight\":1.5}]}",
                 "invalid type",
             ),
-            (
-                "a.json",
-                b"{\"backends\":[{\"address\":\"10.0.\\u00001\"}]}",
-                "entry `10.0.\\01`",
-            ),
-            (
-                "a.json",
-                b"{\"backends\":[{\"address\":\"10.200.0.1\"}]}",
-                "entry `10.200.0.1`",
-            ),
+            ("a.json", b"{\"backends\":[{\"address\":\"10.0.\\u00001\"}]}", "entry `10.0.\\01`"),
+            ("a.json", b"{\"backends\":[{\"address\":\"10.200.0.1\"}]}", "entry `10.200.0.1`"),
         ] {
             let error = read(name, content).expect_err(expected);
             assert!(error.contains(expected), "{error}");

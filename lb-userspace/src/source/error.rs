@@ -40,18 +40,12 @@ pub enum SourceError {
 
 impl SourceError {
     pub(super) fn entry(entry: &[u8], problem: EntryProblem) -> Self {
-        Self::Entry {
-            entry: shown(entry),
-            problem,
-        }
+        Self::Entry { entry: shown(entry), problem }
     }
 }
 
 /// Bytes from outside, fit for a log line.
 pub(super) fn shown(bytes: &[u8]) -> String {
     const LONGEST: usize = 160;
-    String::from_utf8_lossy(bytes)
-        .escape_debug()
-        .take(LONGEST)
-        .collect()
+    String::from_utf8_lossy(bytes).escape_debug().take(LONGEST).collect()
 }

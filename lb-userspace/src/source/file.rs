@@ -34,12 +34,7 @@ impl FileSource {
     /// Nothing is opened before the first call of [`Source::next`].
     #[must_use]
     pub const fn new(path: PathBuf, vip: IpAddr) -> Self {
-        Self {
-            path,
-            vip,
-            watch: None,
-            seen: None,
-        }
+        Self { path, vip, watch: None, seen: None }
     }
 
     /// Reads until two readings in a row are equal, because the writer may not be done yet.
@@ -63,11 +58,10 @@ impl FileSource {
         let path = self.path.clone();
         // A file may lie on a network that hangs, and then nothing else may hang with it.
         let read = spawn_blocking(move || read(&path)).await;
-        read.unwrap_or_else(|error| Err(error.into()))
-            .map_err(|error| SourceError::Unreachable {
-                place: self.path.display().to_string(),
-                problem: error.to_string(),
-            })
+        read.unwrap_or_else(|error| Err(error.into())).map_err(|error| SourceError::Unreachable {
+            place: self.path.display().to_string(),
+            problem: error.to_string(),
+        })
     }
 }
 
@@ -91,20 +85,14 @@ impl Source for FileSource {
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     // Without O_NONBLOCK a pipe of this name would be waited for.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)?;
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("this is not a regular file"));
     }
     let mut content = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut content)?;
     if content.len() as u64 > LARGEST {
-        return Err(io::Error::other(format!(
-            "the file is larger than {} MiB",
-            LARGEST >> 20
-        )));
+        return Err(io::Error::other(format!("the file is larger than {} MiB", LARGEST >> 20)));
     }
     Ok(content)
 }

@@ -80,11 +80,7 @@ impl Sources {
     /// Follows nothing yet.
     #[must_use]
     pub const fn new(events: mpsc::Sender<SourceEvent>) -> Self {
-        Self {
-            events,
-            running: BTreeMap::new(),
-            epoch: 0,
-        }
+        Self { events, running: BTreeMap::new(), epoch: 0 }
     }
 
     /// Starts what is new, stops what is gone, restarts what is another registry now, and leaves
@@ -109,18 +105,13 @@ impl Sources {
     pub fn is_current(&self, event: &SourceEvent) -> bool {
         let (SourceEvent::Answered { service, epoch, .. }
         | SourceEvent::Failed { service, epoch, .. }) = event;
-        self.running
-            .get(service)
-            .is_some_and(|running| running.epoch == *epoch)
+        self.running.get(service).is_some_and(|running| running.epoch == *epoch)
     }
 
     fn start(&mut self, service: &ServiceName, vip: IpAddr, config: SourceConfig) -> Running {
         self.epoch += 1;
-        let pump = Pump {
-            service: service.clone(),
-            epoch: self.epoch,
-            events: self.events.clone(),
-        };
+        let pump =
+            Pump { service: service.clone(), epoch: self.epoch, events: self.events.clone() };
         let task = match &config {
             SourceConfig::File { path } => {
                 tokio::spawn(pump.run(FileSource::new(path.clone(), vip)))
@@ -132,12 +123,7 @@ impl Sources {
             #[cfg(not(feature = "etcd"))]
             SourceConfig::Etcd { .. } => tokio::spawn(pump.run(WithoutEtcd::default())),
         };
-        Running {
-            vip,
-            config,
-            epoch: self.epoch,
-            task: task.abort_handle(),
-        }
+        Running { vip, config, epoch: self.epoch, task: task.abort_handle() }
     }
 }
 
@@ -158,17 +144,10 @@ impl Pump {
         loop {
             let (service, epoch) = (self.service.clone(), self.epoch);
             let event = match source.next().await {
-                Ok(snapshot) => SourceEvent::Answered {
-                    service,
-                    snapshot,
-                    at: Instant::now(),
-                    epoch,
-                },
-                Err(error) => SourceEvent::Failed {
-                    service,
-                    error: error.to_string(),
-                    epoch,
-                },
+                Ok(snapshot) => {
+                    SourceEvent::Answered { service, snapshot, at: Instant::now(), epoch }
+                }
+                Err(error) => SourceEvent::Failed { service, error: error.to_string(), epoch },
             };
             if self.events.send(event).await.is_err() {
                 return;

@@ -47,11 +47,7 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(vip: IpAddr) -> Self {
-        Self {
-            vip,
-            entries: 0,
-            weights: BTreeMap::new(),
-        }
+        Self { vip, entries: 0, weights: BTreeMap::new() }
     }
 
     /// Adds an entry. Of several for one address the first counts, however they spell it.
@@ -61,9 +57,7 @@ impl Draft {
         if self.entries > MAX_ENTRIES {
             return Err(SourceError::TooMany);
         }
-        let parsed = address
-            .parse::<IpAddr>()
-            .map_err(|_| refused(EntryProblem::NotAnAddress))?;
+        let parsed = address.parse::<IpAddr>().map_err(|_| refused(EntryProblem::NotAnAddress))?;
         // `::ffff:10.0.0.1` is another way to write `10.0.0.1`; no packet carries it.
         let parsed = parsed.to_canonical();
         check_address(parsed, self.vip).map_err(|problem| refused(problem.into()))?;
@@ -76,9 +70,7 @@ impl Draft {
 
     pub(super) fn finish(self) -> Snapshot {
         let backend = |(address, weight)| Backend { address, weight };
-        Snapshot {
-            backends: self.weights.into_iter().map(backend).collect(),
-        }
+        Snapshot { backends: self.weights.into_iter().map(backend).collect() }
     }
 }
 
@@ -111,15 +103,8 @@ mod tests {
             .iter()
             .map(|backend| (backend.address.to_string(), backend.weight))
             .collect();
-        let expected = [
-            ("10.0.1.3", 0),
-            ("10.0.1.12", 7),
-            ("2001:db8::2", DEFAULT_WEIGHT),
-        ];
-        assert_eq!(
-            found,
-            expected.map(|(address, weight)| (address.to_owned(), weight))
-        );
+        let expected = [("10.0.1.3", 0), ("10.0.1.12", 7), ("2001:db8::2", DEFAULT_WEIGHT)];
+        assert_eq!(found, expected.map(|(address, weight)| (address.to_owned(), weight)));
     }
 
     #[test]
@@ -146,14 +131,10 @@ mod tests {
     #[test]
     fn refuses_weights_out_of_range() {
         for weight in [-1, 65_536, i64::MIN, i64::MAX] {
-            let error = draft()
-                .add("10.0.0.1", Some(weight))
-                .expect_err("out of range");
+            let error = draft().add("10.0.0.1", Some(weight)).expect_err("out of range");
             assert!(error.to_string().contains(&weight.to_string()), "{error}");
         }
-        draft()
-            .add("10.0.0.1", Some(65_535))
-            .expect("the largest weight");
+        draft().add("10.0.0.1", Some(65_535)).expect("the largest weight");
     }
 
     #[test]

@@ -17,11 +17,7 @@ impl Fixture {
     fn new() -> Self {
         let (sender, events) = mpsc::channel(16);
         let directory = TempDir::new().expect("temporary directory");
-        Self {
-            directory,
-            sources: Sources::new(sender),
-            events,
-        }
+        Self { directory, sources: Sources::new(sender), events }
     }
 
     fn file(&self, name: &str, last: u8) -> PathBuf {
@@ -52,12 +48,9 @@ impl Fixture {
 
 fn answer(event: &SourceEvent) -> (String, String) {
     match event {
-        SourceEvent::Answered {
-            service, snapshot, ..
-        } => (
-            service.to_string(),
-            snapshot.backends[0].address.to_string(),
-        ),
+        SourceEvent::Answered { service, snapshot, .. } => {
+            (service.to_string(), snapshot.backends[0].address.to_string())
+        }
         SourceEvent::Failed { service, error, .. } => (service.to_string(), error.clone()),
     }
 }
@@ -67,22 +60,13 @@ async fn what_is_unchanged_keeps_running() {
     let mut fixture = Fixture::new();
     let (web, dns) = (fixture.file("web", 1), fixture.file("dns", 2));
     fixture.follow(&[("web", web.clone())]);
-    assert_eq!(
-        answer(&fixture.next().await),
-        ("web".into(), "10.0.1.1".into())
-    );
+    assert_eq!(answer(&fixture.next().await), ("web".into(), "10.0.1.1".into()));
     fixture.follow(&[("web", web.clone()), ("dns", dns)]);
     // A restarted one would answer again.
-    assert_eq!(
-        answer(&fixture.next().await),
-        ("dns".into(), "10.0.1.2".into())
-    );
+    assert_eq!(answer(&fixture.next().await), ("dns".into(), "10.0.1.2".into()));
     fixture.nothing().await;
     fixture.file("web", 3);
-    assert_eq!(
-        answer(&fixture.next().await),
-        ("web".into(), "10.0.1.3".into())
-    );
+    assert_eq!(answer(&fixture.next().await), ("web".into(), "10.0.1.3".into()));
 }
 
 #[tokio::test]

@@ -33,9 +33,7 @@ impl Proxy {
         let shared = Arc::clone(&gate);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(("127.0.0.1", server))
-                    .await
-                    .expect("connect");
+                let server = TcpStream::connect(("127.0.0.1", server)).await.expect("connect");
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
                 let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
@@ -52,9 +50,7 @@ impl Proxy {
                     let (mut from, mut to) = (from_server, to_client);
                     let mut bytes = [0; 4096];
                     while let Ok(count @ 1..) = from.read(&mut bytes).await {
-                        let is_cue = bytes[..count]
-                            .windows(cue.len())
-                            .any(|window| window == cue);
+                        let is_cue = bytes[..count].windows(cue.len()).any(|window| window == cue);
                         if is_cue && *down.borrow() == Gate::Armed {
                             down.send_replace(Gate::Held);
                         }

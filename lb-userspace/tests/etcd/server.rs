@@ -33,12 +33,7 @@ impl Etcd {
         let data = TempDir::new().expect("temporary directory");
         let (client, peer) = (free_port(), free_port());
         let process = spawn(&data, client, peer);
-        let etcd = Self {
-            data,
-            client,
-            peer,
-            process,
-        };
+        let etcd = Self { data, client, peer, process };
         etcd.wait();
         etcd
     }
@@ -84,10 +79,7 @@ impl Etcd {
         let output = self.etcdctl().args(arguments).output().expect(MISSING);
         let printed = String::from_utf8_lossy(&output.stdout).into_owned();
         let said = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "etcdctl {arguments:?}: {printed}{said}"
-        );
+        assert!(output.status.success(), "etcdctl {arguments:?}: {printed}{said}");
         printed
     }
 
@@ -110,9 +102,7 @@ impl Etcd {
 
     fn etcdctl(&self) -> Command {
         let mut command = Command::new("etcdctl");
-        command
-            .env("ETCDCTL_API", "3")
-            .args(["--endpoints", &self.url()]);
+        command.env("ETCDCTL_API", "3").args(["--endpoints", &self.url()]);
         command
     }
 
@@ -125,19 +115,10 @@ impl Etcd {
         let started = Instant::now();
         let serves = || {
             TcpStream::connect(("127.0.0.1", self.client)).is_ok()
-                && self
-                    .etcdctl()
-                    .args(["get", "x"])
-                    .output()
-                    .expect(MISSING)
-                    .status
-                    .success()
+                && self.etcdctl().args(["get", "x"]).output().expect(MISSING).status.success()
         };
         while !serves() {
-            assert!(
-                started.elapsed() < Duration::from_secs(20),
-                "etcd does not start"
-            );
+            assert!(started.elapsed() < Duration::from_secs(20), "etcd does not start");
             thread::sleep(Duration::from_millis(20));
         }
     }
@@ -170,24 +151,9 @@ fn spawn(data: &TempDir, client: u16, peer: u16) -> Child {
     command
         .arg("--data-dir")
         .arg(data.path())
-        .args([
-            "--name",
-            "test",
-            "--initial-cluster",
-            &format!("test={peer}"),
-        ])
-        .args([
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ])
-        .args([
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-        ])
+        .args(["--name", "test", "--initial-cluster", &format!("test={peer}")])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--log-level", "error"])
         .stdout(Stdio::null())
         .stderr(Stdio::null());

@@ -36,9 +36,7 @@ impl Namespace {
                 setns(&self.0, CloneFlags::CLONE_NEWNET).expect("entering the namespace");
                 work()
             });
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
     }
 

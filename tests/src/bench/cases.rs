@@ -57,17 +57,9 @@ const FLOWS: [u32; 4] = [1, 1 << 10, 1 << 16, 1 << 20];
 
 /// The cases of one family.
 pub(super) fn of(family: Family) -> Vec<Case> {
-    let case = |path, proto, kind, flows| Case {
-        path,
-        family,
-        proto,
-        kind,
-        flows,
-    };
-    let mut cases: Vec<Case> = FLOWS
-        .iter()
-        .map(|flows| case("ipip", Proto::Tcp, Kind::Known, *flows))
-        .collect();
+    let case = |path, proto, kind, flows| Case { path, family, proto, kind, flows };
+    let mut cases: Vec<Case> =
+        FLOWS.iter().map(|flows| case("ipip", Proto::Tcp, Kind::Known, *flows)).collect();
     cases.push(case("ipip", Proto::Udp, Kind::Known, 1 << 10));
     cases.push(case("ipip", Proto::Tcp, Kind::Syn, 1 << 10));
     cases.push(case("ipip", Proto::Tcp, Kind::New, 1 << 31));
@@ -168,11 +160,7 @@ impl Case {
             Proto::Udp => ip.udp(1024, self.port()).write(&mut bytes, &payload),
             Proto::Tcp => {
                 let tcp = ip.tcp(1024, self.port(), 1, 1024);
-                let tcp = if age == Age::Begins {
-                    tcp.syn()
-                } else {
-                    tcp.ack(1)
-                };
+                let tcp = if age == Age::Begins { tcp.syn() } else { tcp.ack(1) };
                 tcp.write(&mut bytes, &payload)
             }
         };

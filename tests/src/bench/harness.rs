@@ -48,22 +48,14 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn load() -> anyhow::Result<Self> {
-        let limits = Limits {
-            flows: 1 << 22,
-            ..Limits::default()
-        };
+        let limits = Limits { flows: 1 << 22, ..Limits::default() };
         let mut loaded = program::load(objects::BENCH, &limits, None)?;
         for name in [DRIVER, FLOOR, PATH] {
-            let program: &mut Xdp = loaded
-                .ebpf
-                .program_mut(name)
-                .context("program missing")?
-                .try_into()?;
+            let program: &mut Xdp =
+                loaded.ebpf.program_mut(name).context("program missing")?.try_into()?;
             program.load()?;
         }
-        let Some(Map::Array(map)) = loaded.ebpf.map("BENCH") else {
-            bail!("map BENCH is missing")
-        };
+        let Some(Map::Array(map)) = loaded.ebpf.map("BENCH") else { bail!("map BENCH is missing") };
         let bench = Mapped::of_map(map.fd().as_fd(), 1)?;
         let key = HashKey::derive(b"benchmark");
         let mut tables =
@@ -74,11 +66,7 @@ impl Harness {
         for step in 1..=BACKENDS {
             tables.commit(&services(Cell::new(step)), route)?;
         }
-        Ok(Self {
-            ebpf: loaded.ebpf,
-            bench,
-            _tables: tables,
-        })
+        Ok(Self { ebpf: loaded.ebpf, bench, _tables: tables })
     }
 
     pub(super) fn measure(
@@ -103,11 +91,7 @@ impl Harness {
             }
         }
         let [driver, floor, path] = samples.map(median);
-        Ok(Measured {
-            driver,
-            floor,
-            path,
-        })
+        Ok(Measured { driver, floor, path })
     }
 
     /// One run of a program over the flows of a case, after which the verdicts are checked: a fast
@@ -119,22 +103,10 @@ impl Harness {
         case: &Case,
         packets: u32,
     ) -> anyhow::Result<Duration> {
-        let next = if case.kind == Kind::New {
-            self.bench[0].next
-        } else {
-            0
-        };
-        let start = Bench {
-            flow_mask: case.flows - 1,
-            next,
-            ..Bench::default()
-        };
+        let next = if case.kind == Kind::New { self.bench[0].next } else { 0 };
+        let start = Bench { flow_mask: case.flows - 1, next, ..Bench::default() };
         self.bench.replace(0, start);
-        let program: &Xdp = self
-            .ebpf
-            .program(name)
-            .context("program missing")?
-            .try_into()?;
+        let program: &Xdp = self.ebpf.program(name).context("program missing")?.try_into()?;
         let mut out = vec![0; packet.len() + 256];
         let options = TestRunOptions {
             data_in: Some(packet),
@@ -142,9 +114,7 @@ impl Harness {
             repeat: packets,
             ..TestRunOptions::new()
         };
-        let result = program
-            .test_run(options)
-            .with_context(|| format!("running {name}"))?;
+        let result = program.test_run(options).with_context(|| format!("running {name}"))?;
         let seen = self.bench[0];
         let expected = match (name, case.kind) {
             (DRIVER, _) | (PATH, Kind::Pass) => (0, u64::from(packets)),
@@ -205,16 +175,6 @@ fn route(address: &Address) -> Option<Route> {
         IpAddr::V4(_) => IpAddr::from([10, 1, 255, 1]),
         IpAddr::V6(_) => IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 2, 1]),
     };
-    let link = Link {
-        destination: [2, 0, 0, 0, 0, 3],
-        source: [2, 0, 0, 0, 0, 4],
-    };
-    Some(Route {
-        source: source.into(),
-        next: NextHop {
-            interface: 1,
-            mtu: 1500,
-            link,
-        },
-    })
+    let link = Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 0, 4] };
+    Some(Route { source: source.into(), next: NextHop { interface: 1, mtu: 1500, link } })
 }

@@ -32,10 +32,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn new(case: Case, measured: Measured) -> Self {
-        let (net, floor) = (
-            measured.path - measured.driver,
-            measured.floor - measured.driver,
-        );
+        let (net, floor) = (measured.path - measured.driver, measured.floor - measured.driver);
         Self {
             path: case.path,
             family: case.family.name(),
@@ -54,12 +51,8 @@ impl Report {
     /// Fills in what is the same for all rows: driver and floor of the IPv4 cases, medians.
     pub(super) fn summarise(&mut self) {
         let median = |field: fn(&Row) -> f64| {
-            let mut values: Vec<f64> = self
-                .rows
-                .iter()
-                .filter(|row| row.family == "ipv4")
-                .map(field)
-                .collect();
+            let mut values: Vec<f64> =
+                self.rows.iter().filter(|row| row.family == "ipv4").map(field).collect();
             values.sort_by(f64::total_cmp);
             values.get(values.len() / 2).copied().map_or(0.0, round)
         };

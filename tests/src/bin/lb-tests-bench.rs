@@ -28,11 +28,7 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let What::Packet {
-        json,
-        runs,
-        packets,
-    } = Arguments::parse().what;
+    let What::Packet { json, runs, packets } = Arguments::parse().what;
     match bench::packet(runs, packets, json.as_deref()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

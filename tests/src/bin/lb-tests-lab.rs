@@ -24,9 +24,7 @@ fn main() -> anyhow::Result<()> {
     let [v4, v6] = Family::ALL.map(|family| address::service(family, 1));
     println!("Services for the balancer: {v4} and {v6}, port 80. A shell in a host:");
     let backends = topology.backends.iter();
-    for host in [&topology.client, &topology.router, &topology.balancer]
-        .into_iter()
-        .chain(backends)
+    for host in [&topology.client, &topology.router, &topology.balancer].into_iter().chain(backends)
     {
         println!("  {:9} nsenter -n -m -t {}", host.name(), host.pid());
     }

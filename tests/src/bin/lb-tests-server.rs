@@ -40,12 +40,9 @@ async fn main() -> anyhow::Result<()> {
     let app = app(&name)?;
     let mut services = JoinSet::new();
     for address in arguments.listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("TCP {address}"))?;
-        let socket = UdpSocket::bind(address)
-            .await
-            .with_context(|| format!("UDP {address}"))?;
+        let listener =
+            TcpListener::bind(address).await.with_context(|| format!("TCP {address}"))?;
+        let socket = UdpSocket::bind(address).await.with_context(|| format!("UDP {address}"))?;
         let (app, name) = (app.clone(), Arc::clone(&name));
         services.spawn(async move { axum::serve(listener, app).await });
         services.spawn(async move { echo(&socket, &name).await });
@@ -64,14 +61,8 @@ fn app(name: &Arc<str>) -> anyhow::Result<Router> {
         std::future::ready(response)
     });
     Ok(Router::new()
-        .route(
-            "/",
-            get(async |State(name): State<Arc<str>>| format!("{name}\n")),
-        )
-        .route(
-            "/download",
-            get(async |Query(wish): Query<Wish>| download(wish)),
-        )
+        .route("/", get(async |State(name): State<Arc<str>>| format!("{name}\n")))
+        .route("/download", get(async |Query(wish): Query<Wish>| download(wish)))
         .with_state(Arc::clone(name))
         .layer(tag))
 }
@@ -99,9 +90,7 @@ fn download(wish: Wish) -> Response<Body> {
         Some((Ok::<_, Infallible>(piece), offset + length))
     });
     let mut response = Response::new(Body::from_stream(body));
-    response
-        .headers_mut()
-        .insert(CONTENT_LENGTH, wish.bytes.into());
+    response.headers_mut().insert(CONTENT_LENGTH, wish.bytes.into());
     response
 }
 

@@ -14,12 +14,7 @@ use super::balancer::LIMITS;
 
 /// The arrays, all of them zeroed.
 pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
-    let Lengths {
-        services,
-        slots,
-        backends,
-        flows,
-    } = Lengths::from(&LIMITS);
+    let Lengths { services, slots, backends, flows } = Lengths::from(&LIMITS);
     let mut arrays = Arrays {
         settings: mapped(ebpf, "SETTINGS", 1)?,
         services: mapped(ebpf, "SERVICES", services)?,
@@ -37,8 +32,6 @@ pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
 
 /// The values of one array.
 pub(super) fn mapped<T: Value>(ebpf: &Ebpf, name: &str, len: u32) -> anyhow::Result<Mapped<T>> {
-    let Some(Map::Array(map)) = ebpf.map(name) else {
-        bail!("no map {name}")
-    };
+    let Some(Map::Array(map)) = ebpf.map(name) else { bail!("no map {name}") };
     Mapped::of_map(map.fd().as_fd(), len as usize).with_context(|| format!("mapping {name}"))
 }

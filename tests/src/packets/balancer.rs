@@ -29,12 +29,7 @@ use super::{
 };
 
 /// Room for some dozens of services, and a flow cache so small that flows push each other out.
-pub const LIMITS: Limits = Limits {
-    services: 64,
-    backends: 128,
-    slots: 1 << 18,
-    flows: 64,
-};
+pub const LIMITS: Limits = Limits { services: 64, backends: 128, slots: 1 << 18, flows: 64 };
 
 /// Both balancers. Frames go through the kernel's and then through the host's.
 pub struct Balancer {
@@ -52,12 +47,8 @@ impl Balancer {
     /// Loads the program with empty tables. The calling thread stays on its processor from now on.
     pub fn load() -> anyhow::Result<Self> {
         stay_on_this_cpu()?;
-        let Loaded {
-            mut ebpf,
-            arrays,
-            counters,
-            ..
-        } = program::load(objects::BALANCER, &LIMITS, None)?;
+        let Loaded { mut ebpf, arrays, counters, .. } =
+            program::load(objects::BALANCER, &LIMITS, None)?;
         let map = ebpf.take_map("INSERT_BUDGET").context("no INSERT_BUDGET")?;
         let settings = mapped(&ebpf, "SETTINGS", 1)?;
         let mut balancer = Self {
@@ -105,10 +96,7 @@ impl Balancer {
 
     /// Allows so many new entries in the flow cache in a tick.
     pub fn set_inserts_per_tick(&mut self, inserts_per_tick: u32) {
-        let settings = Settings {
-            inserts_per_tick,
-            ..self.settings[0]
-        };
+        let settings = Settings { inserts_per_tick, ..self.settings[0] };
         self.settings.replace(0, settings);
     }
 
@@ -143,11 +131,7 @@ impl Balancer {
         let answer = self.kernel.run(frame, 0)?;
         let host = self.run_on_host(frame);
         let verdict = self.kernel.verdict(host.verdict)?;
-        let kernel = Outcome {
-            action: answer.action,
-            verdict,
-            bytes: answer.bytes,
-        };
+        let kernel = Outcome { action: answer.action, verdict, bytes: answer.bytes };
         Ok(Pair { kernel, host })
     }
 
@@ -198,17 +182,11 @@ impl Balancer {
     pub fn compare(&self) -> anyhow::Result<()> {
         for (id, host) in self.changing.services.iter().enumerate() {
             let kernel = self.counters.service(id as u32)?;
-            ensure!(
-                kernel == host.get(),
-                "service {id}: {kernel:?} and {host:?}"
-            );
+            ensure!(kernel == host.get(), "service {id}: {kernel:?} and {host:?}");
         }
         for (index, host) in self.changing.backends.iter().enumerate() {
             let kernel = self.counters.backend(index as u16)?;
-            ensure!(
-                kernel == host.get(),
-                "backend {index}: {kernel:?} and {host:?}"
-            );
+            ensure!(kernel == host.get(), "backend {index}: {kernel:?} and {host:?}");
         }
         for (set, host) in self.changing.flows.iter().enumerate() {
             let kernel = &self.arrays().flows[set];
@@ -233,20 +211,11 @@ impl Balancer {
         let shape = Shape::tcp("192.0.2.1:1", "192.0.2.2:2", Segment::Syn);
         let key = ServiceKey::new(shape.vip.ip().into(), shape.vip.port(), service::TCP);
         arrays.services.replace(0, Service::unpublished(key, 0));
-        arrays.slots[0].set(
-            0,
-            Slot {
-                current: 1,
-                previous: 1,
-            },
-        );
+        arrays.slots[0].set(0, Slot { current: 1, previous: 1 });
         arrays.services[0].publish(Table::new(0, 0));
         self.kernel.run(&shape.frame(), 0)?;
         let verdict = self.kernel.verdict(Verdict::NoBackend)?;
-        ensure!(
-            verdict == Verdict::NoBackend,
-            "asking the time: {verdict:?}"
-        );
+        ensure!(verdict == Verdict::NoBackend, "asking the time: {verdict:?}");
         self.kernel_tick().context("the kernel wrote no tick down")
     }
 }

@@ -55,12 +55,7 @@ impl<'a> Beside<'a> {
         changing: &'a Changing,
         kernel_tick: &'a dyn Fn() -> Option<u16>,
     ) -> Self {
-        Self {
-            arrays,
-            changing,
-            kernel_tick,
-            set: Cell::new(0),
-        }
+        Self { arrays, changing, kernel_tick, set: Cell::new(0) }
     }
 }
 
@@ -98,9 +93,7 @@ impl Tables for Beside<'_> {
     fn now(&self) -> u16 {
         let set = &self.arrays.flows[self.set.get()];
         let seen = set.iter().map(|(_, Remembered { seen, .. })| seen);
-        let now = seen
-            .chain((self.kernel_tick)())
-            .fold(self.changing.now.get(), later);
+        let now = seen.chain((self.kernel_tick)()).fold(self.changing.now.get(), later);
         self.changing.now.set(now);
         self.changing.disputed.set(self.changing.disputed.get() + 1);
         now
@@ -133,9 +126,5 @@ fn count(counters: Option<&Cell<Counters>>, packet: Counters) {
 
 /// The later of two ticks that wrap.
 const fn later(one: u16, other: u16) -> u16 {
-    if (other.wrapping_sub(one) as i16) > 0 {
-        other
-    } else {
-        one
-    }
+    if (other.wrapping_sub(one) as i16) > 0 { other } else { one }
 }

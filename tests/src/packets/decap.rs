@@ -43,19 +43,14 @@ impl Decap {
             let prefix = SourceBytes(SourcePrefix::of(&(*address).into()));
             trie.insert(&Key::new(SourcePrefix::VERSION_BITS + bits, prefix), 1, 0)?;
         }
-        let map = ebpf
-            .map_mut("DECAP_ADDRESSES")
-            .context("no DECAP_ADDRESSES")?;
+        let map = ebpf.map_mut("DECAP_ADDRESSES").context("no DECAP_ADDRESSES")?;
         let mut set = HashMap::<_, AddressBytes, u32>::try_from(map)?;
         for address in addresses {
             set.insert(AddressBytes(LocalAddress::of(&(*address).into())), 1, 0)?;
         }
         Ok(Self {
             kernel: Program::load(ebpf)?,
-            gate: Lists {
-                sources: sources.to_vec(),
-                addresses: addresses.to_vec(),
-            },
+            gate: Lists { sources: sources.to_vec(), addresses: addresses.to_vec() },
             _thread: PhantomData,
         })
     }

@@ -31,12 +31,7 @@ pub fn report<V: Debug>(
     pair: &Pair<V>,
     what: &str,
 ) -> String {
-    let Place {
-        test,
-        seed,
-        number,
-        configuration,
-    } = place;
+    let Place { test, seed, number, configuration } = place;
     let capture = folder.join(format!("{test}-{seed}-{number}.pcap"));
     let written = match pcap::write(&capture, &[input, &pair.kernel.bytes, &pair.host.bytes]) {
         Ok(()) => capture.display().to_string(),

@@ -92,15 +92,9 @@ impl Kind {
                 Self::SmallMtu | Self::SmallMtuIpv6 | Self::SmallMtuL2 => SMALL_MTU,
                 _ => 1500,
             },
-            link: Link {
-                destination: [2, 0, 0, 0, 1, self.port() as u8],
-                source: BALANCER_LINK,
-            },
+            link: Link { destination: [2, 0, 0, 0, 1, self.port() as u8], source: BALANCER_LINK },
         };
-        (self != Self::NoNextHop).then_some(Route {
-            source: source.into(),
-            next,
-        })
+        (self != Self::NoNextHop).then_some(Route { source: source.into(), next })
     }
 
     /// Bytes of the outer header.
@@ -161,10 +155,7 @@ pub fn balancer() -> Balancer {
         });
     }
     let mut balancer = Balancer::load().expect("the kernel takes the program");
-    balancer
-        .tables()
-        .commit(&services, route)
-        .expect("the tables are large enough");
+    balancer.tables().commit(&services, route).expect("the tables are large enough");
     balancer
 }
 
@@ -189,10 +180,5 @@ pub fn key(vip: &str, port: u16, protocol: u8) -> ServiceKey {
 /// A member with a weight, whose flows stay when it loses slots.
 #[must_use]
 pub fn member(address: IpAddr, weight: u32) -> DesiredMember {
-    DesiredMember {
-        address: address.into(),
-        base_weight: 100,
-        weight,
-        flows: Flows::Stay,
-    }
+    DesiredMember { address: address.into(), base_weight: 100, weight, flows: Flows::Stay }
 }

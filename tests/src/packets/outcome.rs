@@ -109,11 +109,7 @@ impl<V: Verdicts> Outcome<V> {
     /// The outcome that a verdict promises, with this frame afterwards.
     #[must_use]
     pub fn of(verdict: V, bytes: Vec<u8>) -> Self {
-        Self {
-            action: verdict.action().into(),
-            verdict,
-            bytes,
-        }
+        Self { action: verdict.action().into(), verdict, bytes }
     }
 }
 

@@ -13,11 +13,7 @@ pub fn write(path: &Path, frames: &[&[u8]]) -> io::Result<()> {
     let mut file = header.map(u32::to_ne_bytes).as_flattened().to_vec();
     for (microsecond, frame) in (0..).zip(frames) {
         let length = frame.len() as u32;
-        file.extend(
-            [0, microsecond, length, length]
-                .map(u32::to_ne_bytes)
-                .as_flattened(),
-        );
+        file.extend([0, microsecond, length, length].map(u32::to_ne_bytes).as_flattened());
         file.extend_from_slice(frame);
     }
     if let Some(folder) = path.parent() {

@@ -38,19 +38,12 @@ pub(super) struct Answer {
 impl<V: Verdicts> Program<V> {
     /// Loads the program of an object whose maps are made.
     pub(super) fn load(mut ebpf: Ebpf) -> anyhow::Result<Self> {
-        let program: &mut Xdp = ebpf
-            .program_mut(V::PROGRAM)
-            .context("program missing")?
-            .try_into()?;
+        let program: &mut Xdp =
+            ebpf.program_mut(V::PROGRAM).context("program missing")?.try_into()?;
         program.load()?;
         let maps = program.info()?.map_ids()?.context("no list of maps")?;
         let counters = PerCpuArray::try_from(aya::maps::Map::PerCpuArray(find(&maps, V::MAP)?))?;
-        let mut program = Self {
-            ebpf,
-            counters,
-            counted: Vec::new(),
-            _verdicts: PhantomData,
-        };
+        let mut program = Self { ebpf, counters, counted: Vec::new(), _verdicts: PhantomData };
         program.counted = program.count()?;
         Ok(program)
     }
@@ -67,11 +60,7 @@ impl<V: Verdicts> Program<V> {
             "the kernel cannot test-run a frame of {} bytes",
             frame.len()
         );
-        let program: &Xdp = self
-            .ebpf
-            .program(V::PROGRAM)
-            .context("program missing")?
-            .try_into()?;
+        let program: &Xdp = self.ebpf.program(V::PROGRAM).context("program missing")?.try_into()?;
         let mut input = vec![0; usize::from(metadata)];
         input.extend_from_slice(frame);
         let mut bytes = vec![0; input.len() + MOST_ADDED];
@@ -86,10 +75,7 @@ impl<V: Verdicts> Program<V> {
         })?;
         bytes.truncate(result.data_size_out as usize);
         bytes.drain(..usize::from(metadata));
-        Ok(Answer {
-            action: result.return_value.into(),
-            bytes,
-        })
+        Ok(Answer { action: result.return_value.into(), bytes })
     }
 
     /// The verdict that has been counted since the last call. `likely` is looked at first, because
@@ -114,9 +100,7 @@ impl<V: Verdicts> Program<V> {
 
     /// All counters, in the order of the verdicts.
     pub(super) fn count(&self) -> anyhow::Result<Vec<u64>> {
-        (0..V::all().len())
-            .map(|number| self.counter(number))
-            .collect()
+        (0..V::all().len()).map(|number| self.counter(number)).collect()
     }
 
     fn counter(&self, number: usize) -> anyhow::Result<u64> {

@@ -39,18 +39,14 @@ pub fn check(input: &[u8], outcome: &Outcome<Verdict>) -> Result<(), String> {
                 && header.header_checksum == header.calc_header_checksum()
                 && header.total_len == length + 20
                 && header.protocol.0 == protocol;
-            is_valid
-                .then_some(())
-                .ok_or_else(|| format!("outer header {header:?}"))
+            is_valid.then_some(()).ok_or_else(|| format!("outer header {header:?}"))
         }
         Ipv6Header::LEN => {
             let (header, _) = Ipv6Header::from_slice(outer).map_err(|error| error.to_string())?;
             let is_valid = bytes[12..ETHERNET] == [0x86, 0xdd]
                 && header.payload_length == length
                 && header.next_header.0 == protocol;
-            is_valid
-                .then_some(())
-                .ok_or_else(|| format!("outer header {header:?}"))
+            is_valid.then_some(()).ok_or_else(|| format!("outer header {header:?}"))
         }
         other => Err(format!("an outer header of {other} bytes")),
     }

@@ -71,11 +71,7 @@ impl Tunnel {
 #[must_use]
 pub fn relinked(frame: &[u8], link: &Link) -> Vec<u8> {
     let ether_type = EtherType(u16::from_be_bytes([frame[12], frame[13]]));
-    let header = Ethernet2Header {
-        source: link.source,
-        destination: link.destination,
-        ether_type,
-    };
+    let header = Ethernet2Header { source: link.source, destination: link.destination, ether_type };
     let mut bytes = header.to_bytes().to_vec();
     bytes.extend_from_slice(&frame[ETHERNET..]);
     bytes

@@ -1,6 +1,9 @@
 //! The program's attachment to interfaces: whose it is, and that it stays.
 
-use std::{fs, io, os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd}};
+use std::{
+    fs, io,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+};
 
 use lb_tests::{Host, address::Family};
 use lb_userspace::objects;
@@ -31,12 +34,9 @@ fn a_program_of_somebody_else_is_left_alone() {
     let site = Site::new(1);
     let balancer = &site.topology.balancer;
     fs::write(balancer.path("/run/foreign.o"), objects::PASS).unwrap();
-    for (theirs, mode) in [
-        ("xdpdrv", "native"),
-        ("xdpdrv", "auto"),
-        ("xdpgeneric", "native"),
-        ("xdpgeneric", "auto"),
-    ] {
+    for (theirs, mode) in
+        [("xdpdrv", "native"), ("xdpdrv", "auto"), ("xdpgeneric", "native"), ("xdpgeneric", "auto")]
+    {
         let line = format!("link set dev eth0 {theirs} object /run/foreign.o section xdp");
         let words: Vec<_> = ["ip"].into_iter().chain(line.split(' ')).collect();
         balancer.run(&words).unwrap();
@@ -61,10 +61,9 @@ fn what_somebody_detaches_is_put_back() {
     let mut site = Site::running(1, &config());
     // The second lbd has taken the attachment over from the first, which makes a difference.
     for round in ["made by this lbd", "taken over"] {
-        for (how, detach) in [
-            ("detached", detach_link as fn(&Host) -> io::Result<()>),
-            ("unpinned", remove_pin),
-        ] {
+        for (how, detach) in
+            [("detached", detach_link as fn(&Host) -> io::Result<()>), ("unpinned", remove_pin)]
+        {
             let balancer = &site.topology.balancer;
             detach(balancer).unwrap_or_else(|error| panic!("{how}: {error}"));
             site.until(&format!("an attachment, {round}, to be {how} and put back"), || {

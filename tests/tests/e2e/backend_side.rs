@@ -28,9 +28,9 @@ fn elsewhere() -> SocketAddr {
 /// Two services that send datagrams through tunnels to one backend, which opens none yet.
 fn site() -> Site {
     let services = [("echo", vip(Family::V4)), ("elsewhere", elsewhere())];
-    let config = Config::of(services.map(|(name, vip)| {
-        Service::udp(name, vip).by_tunnel().to(Family::V4, 1..=1)
-    }));
+    let config = Config::of(
+        services.map(|(name, vip)| Service::udp(name, vip).by_tunnel().to(Family::V4, 1..=1)),
+    );
     let mut site = Site::new(1);
     site.start(&config);
     site.until_all_are("up");

@@ -82,14 +82,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("weight", "wieght = 100", "service.backend: unknown field `wieght`"),
     // TOML itself.
     ("weight", "weight = ", ""),
-    ("weight", "weight = 100\nweight = 100", "weight"),
+    ("weight", "weight = 100\nweight = 100", "duplicate key"),
 ];
 
 /// What cannot be told in one line: services that contradict each other, and missing keys.
-const WHOLES: &[(&str, &str)] = &[
-    ("[daemon]\n[[service]]\n", "interfaces"),
-    ("", "daemon"),
-];
+const WHOLES: &[(&str, &str)] = &[("[daemon]\n[[service]]\n", "interfaces"), ("", "daemon")];
 
 fn with_line(key: &str, instead: &str) -> (String, usize) {
     let is_it = |line: &&str| line.starts_with(&format!("{key} = "));
@@ -192,10 +189,7 @@ fn runs(host: &Host) -> Vec<(String, Said)> {
 }
 
 fn checks(host: &Host) -> [(String, Said); 2] {
-    [
-        run(host, "lbd", &["--config", CONFIG, "--check"]),
-        run(host, "lbctl", &["check", CONFIG]),
-    ]
+    [run(host, "lbd", &["--config", CONFIG, "--check"]), run(host, "lbctl", &["check", CONFIG])]
 }
 
 fn run(host: &Host, name: &str, arguments: &[&str]) -> (String, Said) {

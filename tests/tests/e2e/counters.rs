@@ -23,9 +23,7 @@ fn site() -> Site {
     let services = [
         Service::tcp("web", vip(Family::V4)).to(Family::V4, 1..=2),
         Service::udp("echo", vip(Family::V4)).to(Family::V4, 1..=2),
-        Service::udp("tunnel", second_vip(Family::V4))
-            .by_tunnel()
-            .to(Family::V4, 1..=2),
+        Service::udp("tunnel", second_vip(Family::V4)).by_tunnel().to(Family::V4, 1..=2),
     ];
     Site::running(2, &Config::of(services))
 }
@@ -128,9 +126,7 @@ fn drops_are_counted_with_their_reason() {
             let metrics = site.metrics();
             let labels = [("action", "drop"), ("reason", reason)];
             let dropped = metrics.sum("lb_xdp_packets_total", &labels);
-            (dropped == DATAGRAMS)
-                .then_some(())
-                .ok_or_else(|| metrics.text().to_owned())
+            (dropped == DATAGRAMS).then_some(()).ok_or_else(|| metrics.text().to_owned())
         });
         let verdicts = &site.json(&["status"])["verdicts"];
         let verdicts = verdicts.as_array().unwrap();

@@ -11,7 +11,9 @@ use lb_tests::{
 
 use crate::site::{
     PATIENCE, Site,
-    client::{Connection, ask_tcp, ask_udp, expect_none_failed, expect_spread, source, spread, watch},
+    client::{
+        Connection, ask_tcp, ask_udp, expect_none_failed, expect_spread, source, spread, watch,
+    },
     config::{Config, Service},
     server_at, vip,
 };

@@ -16,12 +16,7 @@ use crate::site::{
 };
 
 /// be4 has half of the others' weight.
-const WEIGHTS: [(&str, f64); 4] = [
-    ("be1", 100.0),
-    ("be2", 100.0),
-    ("be3", 100.0),
-    ("be4", 50.0),
-];
+const WEIGHTS: [(&str, f64); 4] = [("be1", 100.0), ("be2", 100.0), ("be3", 100.0), ("be4", 50.0)];
 const PORTS: Range<u16> = 20_000..20_300;
 
 #[test]
@@ -108,10 +103,7 @@ fn a_service_on_every_port_takes_what_no_other_service_takes() {
 /// A TCP and a UDP service with one address, with backends of this family.
 fn pair(vip: SocketAddr, backends: Family) -> [Service; 2] {
     let name = |protocol| format!("{protocol}-{}", vip.ip()).replace(':', "-");
-    let services = [
-        Service::tcp(&name("tcp"), vip),
-        Service::udp(&name("udp"), vip),
-    ];
+    let services = [Service::tcp(&name("tcp"), vip), Service::udp(&name("udp"), vip)];
     services.map(|service| {
         let service = service.to(backends, 1..=3);
         service.weighted(address::backend(backends, 4), 50)

@@ -1,6 +1,10 @@
 //! Checks take dead backends out and bring them back, and tell why.
 
-use lb_tests::{Load, address::{self, Family}, clock};
+use lb_tests::{
+    Load,
+    address::{self, Family},
+    clock,
+};
 
 use crate::site::{
     Site,
@@ -11,10 +15,7 @@ use crate::site::{
 
 /// Web and echo with three backends, checked.
 fn config() -> Config {
-    let services = [
-        Service::tcp("web", vip(Family::V4)),
-        Service::udp("echo", vip(Family::V4)),
-    ];
+    let services = [Service::tcp("web", vip(Family::V4)), Service::udp("echo", vip(Family::V4))];
     Config::of(services.map(|service| service.to(Family::V4, 1..=3).checked()))
 }
 
@@ -31,8 +32,8 @@ fn a_dead_server_is_taken_out_and_comes_back() {
 
     site.kill_server(3);
     let row = site.until_is("web/10.0.1.13", "down");
-    let is_explained = row.reason.contains("3 failed checks")
-        && row.reason.ends_with("last: connect was refused");
+    let is_explained =
+        row.reason.contains("3 failed checks") && row.reason.ends_with("last: connect was refused");
     assert!(is_explained, "{row:?}");
     assert!(row.slots_share.abs() < f64::EPSILON, "{row:?}");
     let shown = site.json(&["backend", "show", "web/10.0.1.13"])["backends"][0].clone();

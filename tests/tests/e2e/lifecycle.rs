@@ -18,10 +18,8 @@ const REQUESTS_PER_SECOND: u32 = 100;
 fn config() -> Config {
     Config::of(Family::ALL.into_iter().flat_map(|family| {
         let name = |protocol| format!("{protocol}-{family}");
-        let services = [
-            Service::tcp(&name("web"), vip(family)),
-            Service::udp(&name("echo"), vip(family)),
-        ];
+        let services =
+            [Service::tcp(&name("web"), vip(family)), Service::udp(&name("echo"), vip(family))];
         services.map(|service| service.by_tunnel().to(family, 1..=3).checked())
     }))
 }

@@ -44,7 +44,11 @@ const DIALOGUE: &[(&str, i32, &str)] = &[
     ("backend add web/127.0.0.1", 1, "loopback"),
     ("backend add web/10.200.0.1", 1, "itself"),
     ("service add web2 --vip 10.200.0.7 --port 80 --forward nat", 1, "service.forward"),
-    ("service add web2 --vip 10.200.0.7 --port 80 --forward l2 --check tcp --interval 1", 1, "interval"),
+    (
+        "service add web2 --vip 10.200.0.7 --port 80 --forward l2 --check tcp --interval 1",
+        1,
+        "interval",
+    ),
     // It is no question.
     ("backend drain web", 2, "SERVICE/ADDRESS"),
     ("backend weight web/10.0.1.11", 2, "weight"),

@@ -116,9 +116,7 @@ fn fragments_for_a_service_are_passed_and_counted() {
     site.until("three fragments", || {
         let metrics = site.metrics();
         let fragments = metrics.sum("lb_xdp_packets_total", &[("reason", "fragment")]);
-        (fragments == 3)
-            .then_some(())
-            .ok_or_else(|| format!("{fragments}"))
+        (fragments == 3).then_some(()).ok_or_else(|| format!("{fragments}"))
     });
     assert_eq!(site.metrics().sum("lb_service_packets_total", &[]), 0);
     drop(socket);

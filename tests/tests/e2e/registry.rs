@@ -2,7 +2,11 @@
 
 use std::{fs, time::Duration};
 
-use lb_tests::{Daemon, Host, Load, address::{self, Family}, clock};
+use lb_tests::{
+    Daemon, Host, Load,
+    address::{self, Family},
+    clock,
+};
 use serde_json::Value;
 
 use crate::site::{
@@ -20,7 +24,8 @@ fn config(source: &str) -> Config {
 /// Waits until exactly these backends are there and up.
 #[track_caller]
 fn until_up(site: &Site, numbers: &[u8]) {
-    let wanted: Vec<_> = numbers.iter().map(|number| address::backend(Family::V4, *number)).collect();
+    let wanted: Vec<_> =
+        numbers.iter().map(|number| address::backend(Family::V4, *number)).collect();
     site.until_rows(&format!("backends {numbers:?}"), |rows| {
         rows.iter().map(|row| row.address).eq(wanted.iter().copied())
             && rows.iter().all(|row| row.state == "up")
@@ -48,9 +53,8 @@ fn write_file(site: &Site, text: &str) {
 }
 
 fn list(numbers: &[u8]) -> String {
-    let entry = |number: &u8| {
-        format!("{{\"address\": \"{}\"}}", address::backend(Family::V4, *number))
-    };
+    let entry =
+        |number: &u8| format!("{{\"address\": \"{}\"}}", address::backend(Family::V4, *number));
     let entries: Vec<_> = numbers.iter().map(entry).collect();
     format!("{{\"backends\": [{}]}}", entries.join(", "))
 }

@@ -26,9 +26,7 @@ fn count(site: &Site) -> usize {
 #[track_caller]
 fn until_count(site: &Site, wanted: usize) {
     let what = format!("{wanted} backends");
-    site.until_rows(&what, |rows| {
-        rows.len() == wanted && rows.iter().all(|row| row.state == "up")
-    });
+    site.until_rows(&what, |rows| rows.len() == wanted && rows.iter().all(|row| row.state == "up"));
 }
 
 fn last_reload_succeeded(site: &Site) -> bool {

@@ -36,11 +36,7 @@ impl Dispute {
     /// Gives every slot to `owner`. Those who are `gone` lose the flows that they have.
     fn hand_over(&mut self, owner: Kind, gone: &[Kind]) {
         let member = |kind: Kind| DesiredMember {
-            flows: if gone.contains(&kind) {
-                Flows::Leave
-            } else {
-                Flows::Stay
-            },
+            flows: if gone.contains(&kind) { Flows::Leave } else { Flows::Stay },
             ..fixture::member(kind.backend(), if kind == owner { 100 } else { 0 })
         };
         let desired: Vec<DesiredService> = Self::keys()
@@ -51,9 +47,7 @@ impl Dispute {
             })
             .collect();
         let tables = self.balancer.tables();
-        tables
-            .commit(&desired, fixture::route)
-            .expect("there is room");
+        tables.commit(&desired, fixture::route).expect("there is room");
     }
 
     /// Ends the dispute wherever no remembered flow would lose its backend.
@@ -96,13 +90,7 @@ fn tcp(family: usize, client_port: u16, segment: Segment) -> Shape {
 fn a_new_flow_goes_to_the_current_backend_and_stays() {
     let mut dispute = Dispute::new();
     for family in [0, 1] {
-        for segment in [
-            Segment::Syn,
-            Segment::Ack,
-            Segment::Syn,
-            Segment::Fin,
-            Segment::Reset,
-        ] {
+        for segment in [Segment::Syn, Segment::Ack, Segment::Syn, Segment::Fin, Segment::Reset] {
             assert_eq!(dispute.backend_of(&tcp(family, 1, segment)), SECOND);
         }
     }

@@ -20,12 +20,7 @@ const TRANSPORTS: [Transport; 7] = [
     Transport::Udp,
     Transport::UdpWithoutChecksum,
 ];
-const KINDS: [Kind; 4] = [
-    Kind::L2,
-    Kind::OverIpv4,
-    Kind::OverIpv6,
-    Kind::OtherInterface,
-];
+const KINDS: [Kind; 4] = [Kind::L2, Kind::OverIpv4, Kind::OverIpv6, Kind::OtherInterface];
 
 /// The flow label of the clients' flows to services with IPv6 backends.
 ///
@@ -58,11 +53,7 @@ pub(crate) fn shapes(kind: Kind, transport: Transport) -> [Shape; 2] {
 
 /// An address with a port, as both families write it.
 pub(crate) fn at(address: &str, port: u16) -> String {
-    if address.contains(':') {
-        format!("[{address}]:{port}")
-    } else {
-        format!("{address}:{port}")
-    }
+    if address.contains(':') { format!("[{address}]:{port}") } else { format!("{address}:{port}") }
 }
 
 /// Every case of a packet that is sent on.
@@ -118,11 +109,7 @@ fn to_every_port() -> Vec<Case> {
     for port in [1, 80, 65_535] {
         for (client, vip) in CLIENTS.iter().zip(EVERY_PORT_VIPS) {
             let shape = Shape::tcp(client, &at(vip, port), Segment::Syn);
-            cases.push(Case::sent(
-                format!("every port {shape:?}"),
-                &shape,
-                Kind::L2,
-            ));
+            cases.push(Case::sent(format!("every port {shape:?}"), &shape, Kind::L2));
         }
     }
     cases
@@ -151,10 +138,7 @@ fn every_dscp_and_ecn_is_copied_to_the_outer_header() {
             for shape in shapes(kind, transport) {
                 let cases: Vec<Case> = (0..=255)
                     .map(|traffic_class| {
-                        let shape = Shape {
-                            traffic_class,
-                            ..shape.clone()
-                        };
+                        let shape = Shape { traffic_class, ..shape.clone() };
                         Case::sent(format!("{kind:?} {traffic_class:#x}"), &shape, kind)
                     })
                     .collect();

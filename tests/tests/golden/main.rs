@@ -25,12 +25,7 @@ struct Case {
 impl Case {
     /// A frame that passes or is dropped; not a byte of it changes.
     fn unchanged(name: impl Into<String>, frame: Vec<u8>, verdict: Verdict) -> Self {
-        Self {
-            name: name.into(),
-            expected: Outcome::of(verdict, frame.clone()),
-            frame,
-            trailer: 0,
-        }
+        Self { name: name.into(), expected: Outcome::of(verdict, frame.clone()), frame, trailer: 0 }
     }
 
     /// A packet that is sent to the backend of a service of this kind.
@@ -48,12 +43,7 @@ impl Case {
             Kind::OtherInterface => Verdict::Redirected,
             _ => Verdict::Transmitted,
         };
-        Self {
-            name: name.into(),
-            frame,
-            trailer,
-            expected: Outcome::of(verdict, bytes),
-        }
+        Self { name: name.into(), frame, trailer, expected: Outcome::of(verdict, bytes) }
     }
 }
 

@@ -15,11 +15,8 @@ const KINDS: [Kind; 4] = [
     // Malformed comes first: nobody is told about backends for a packet that is none.
     Kind::NoBackend,
 ];
-const TRANSPORTS: [Transport; 3] = [
-    Transport::Tcp(Segment::Syn),
-    Transport::Tcp(Segment::Ack),
-    Transport::Udp,
-];
+const TRANSPORTS: [Transport; 3] =
+    [Transport::Tcp(Segment::Syn), Transport::Tcp(Segment::Ack), Transport::Udp];
 
 /// Every case of a packet that is dropped for its lengths.
 pub(crate) fn cases() -> Vec<Case> {
@@ -53,9 +50,7 @@ fn lying_ip_length(shape: &Shape) -> Vec<Case> {
         // IPv6 does not count its own header, and a length of zero is not "unknown" here.
         vec![40, 41, 47, headers - 1]
     };
-    let lies = too_short
-        .into_iter()
-        .chain([length + 1, length + 2, length + 1000, 65_535]);
+    let lies = too_short.into_iter().chain([length + 1, length + 2, length + 1000, 65_535]);
     lies.map(|lie| {
         let mut frame = shape.frame();
         write_ip_length(&mut frame, lie);
@@ -87,11 +82,7 @@ fn lying_data_offset(shape: &Shape) -> Vec<Case> {
     let mut frame = shape.frame();
     frame[shape.transport_offset() + 12] = 15 << 4;
     frame.extend_from_slice(&[0; 64]);
-    cases.push(Case::unchanged(
-        "data offset into the trailer",
-        frame,
-        Verdict::Malformed,
-    ));
+    cases.push(Case::unchanged("data offset into the trailer", frame, Verdict::Malformed));
     cases
 }
 

@@ -12,12 +12,7 @@ use crate::{Case, forwarded, malformed, refused, untouched};
 #[test]
 fn every_prefix_of_every_golden_packet_is_judged_alike() {
     let mut balancer = fixture::balancer();
-    let cases = [
-        forwarded::cases(),
-        untouched::cases(),
-        malformed::cases(),
-        refused::cases(),
-    ];
+    let cases = [forwarded::cases(), untouched::cases(), malformed::cases(), refused::cases()];
     for case in cases.iter().flatten() {
         let packet_end = case.frame.len() - case.trailer;
         for length in 0..case.frame.len() {
@@ -29,11 +24,7 @@ fn every_prefix_of_every_golden_packet_is_judged_alike() {
             };
             let is_whole = length >= packet_end;
             if is_whole && is_sent(case) {
-                assert_eq!(
-                    outcome.action, case.expected.action,
-                    "{} {length}",
-                    case.name
-                );
+                assert_eq!(outcome.action, case.expected.action, "{} {length}", case.name);
             } else {
                 let is_kept = matches!(outcome.action, XdpAction::Pass | XdpAction::Drop);
                 assert!(is_kept, "{} cut to {length}: {outcome}", case.name);
@@ -45,8 +36,5 @@ fn every_prefix_of_every_golden_packet_is_judged_alike() {
 }
 
 fn is_sent(case: &Case) -> bool {
-    matches!(
-        case.expected.verdict,
-        Verdict::Transmitted | Verdict::Redirected
-    )
+    matches!(case.expected.verdict, Verdict::Transmitted | Verdict::Redirected)
 }

@@ -14,10 +14,9 @@ const TRANSPORTS: [Transport; 2] = [Transport::Tcp(Segment::Ack), Transport::Udp
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for transport in TRANSPORTS {
-        for (kind, verdict) in [
-            (Kind::NoBackend, Verdict::NoBackend),
-            (Kind::NoNextHop, Verdict::NextHopUnknown),
-        ] {
+        for (kind, verdict) in
+            [(Kind::NoBackend, Verdict::NoBackend), (Kind::NoNextHop, Verdict::NextHopUnknown)]
+        {
             for shape in shapes(kind, transport) {
                 cases.push(Case::unchanged(format!("{kind:?}"), shape.frame(), verdict));
             }
@@ -42,16 +41,8 @@ fn around_the_mtu(shape: &Shape, kind: Kind) -> [Case; 3] {
     };
     let too_big = with_payload(largest + 1, 0).frame();
     [
-        Case::sent(
-            format!("{kind:?} just fits"),
-            &with_payload(largest, 0),
-            kind,
-        ),
-        Case::sent(
-            format!("{kind:?} just fits, padded"),
-            &with_payload(largest, 9),
-            kind,
-        ),
+        Case::sent(format!("{kind:?} just fits"), &with_payload(largest, 0), kind),
+        Case::sent(format!("{kind:?} just fits, padded"), &with_payload(largest, 9), kind),
         Case::unchanged(format!("{kind:?} too big"), too_big, Verdict::TooBig),
     ]
 }

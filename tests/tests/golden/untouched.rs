@@ -68,9 +68,7 @@ fn wrong_versions() -> Vec<Case> {
         Case::unchanged(format!("first byte {byte:#x}"), frame, Verdict::NotIp)
     };
     let mut cases = Vec::new();
-    for byte in [
-        0x00, 0x05, 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x50, 0x55, 0x65, 0xf5,
-    ] {
+    for byte in [0x00, 0x05, 0x35, 0x40, 0x41, 0x42, 0x43, 0x44, 0x50, 0x55, 0x65, 0xf5] {
         cases.push(with_first_byte(&ipv4, byte));
     }
     for byte in [0x00, 0x40, 0x45, 0x50, 0x70, 0xe0] {
@@ -82,12 +80,8 @@ fn wrong_versions() -> Vec<Case> {
 /// What is neither TCP nor UDP, at an address that has services.
 fn other_protocols() -> Vec<Case> {
     let mut cases = Vec::new();
-    for protocol in [
-        1, 2, 4, 41, 46, 47, 50, 58, 59, 88, 89, 103, 112, 115, 132, 136, 253, 255,
-    ] {
-        let payload = [
-            8, 0, 0, 0, 0, 0, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80,
-        ];
+    for protocol in [1, 2, 4, 41, 46, 47, 50, 58, 59, 88, 89, 103, 112, 115, 132, 136, 253, 255] {
+        let payload = [8, 0, 0, 0, 0, 0, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80, 0, 80];
         for frame in [ipv4(protocol, &payload), ipv6(protocol, &payload)] {
             let name = format!("protocol {protocol}");
             cases.push(Case::unchanged(name, frame, Verdict::NotTransport));
@@ -99,9 +93,8 @@ fn other_protocols() -> Vec<Case> {
 /// More-fragments with offset 0, both, and an offset alone: first, middle and last fragment.
 fn fragments() -> Vec<Case> {
     let mut cases = Vec::new();
-    for bits in [
-        0x2000_u16, 0x2001, 0x2100, 0x3fff, 0x0001, 0x0100, 0x1f00, 0x1fff, 0x6000, 0x4001,
-    ] {
+    for bits in [0x2000_u16, 0x2001, 0x2100, 0x3fff, 0x0001, 0x0100, 0x1f00, 0x1fff, 0x6000, 0x4001]
+    {
         for transport in TRANSPORTS {
             let [mut shape, _] = shapes(Kind::OverIpv4, transport);
             for words in [0, 3] {
@@ -127,10 +120,7 @@ fn extension_headers() -> Vec<Case> {
             let [_, shape] = shapes(Kind::OverIpv4, transport);
             let mut frame = shape.frame();
             let protocol = std::mem::replace(&mut frame[ETHERNET + 6], header);
-            frame.splice(
-                ETHERNET + 40..ETHERNET + 40,
-                [protocol, 0, 0, 0, 0, 0, 0, 0],
-            );
+            frame.splice(ETHERNET + 40..ETHERNET + 40, [protocol, 0, 0, 0, 0, 0, 0, 0]);
             frame[ETHERNET + 5] += 8;
             cases.push(Case::unchanged(
                 format!("extension header {header}"),
@@ -166,28 +156,16 @@ fn other_destinations() -> Vec<Case> {
     shapes.push(Shape::udp("0.0.0.0:68", "255.255.255.255:67"));
     shapes.push(Shape::udp("[fe80::1]:546", "[ff02::1:2]:547"));
     // The way back: a service is a destination.
-    shapes.push(Shape::tcp(
-        "10.200.0.1:84",
-        "198.51.100.7:40000",
-        Segment::SynAck,
-    ));
+    shapes.push(Shape::tcp("10.200.0.1:84", "198.51.100.7:40000", Segment::SynAck));
     let mut cases = Vec::new();
     for shape in shapes {
         let name = format!("{shape:?}");
         let mut lie = shape.frame();
-        let (length, offset) = if shape.vip.is_ipv4() {
-            (2, 12)
-        } else {
-            (4, 12)
-        };
+        let (length, offset) = if shape.vip.is_ipv4() { (2, 12) } else { (4, 12) };
         lie[ETHERNET + length..ETHERNET + length + 2].fill(0xff);
         let lying_offset = shape.transport_offset() + offset;
         lie[lying_offset] = 0;
-        cases.push(Case::unchanged(
-            name.clone(),
-            shape.frame(),
-            Verdict::NotService,
-        ));
+        cases.push(Case::unchanged(name.clone(), shape.frame(), Verdict::NotService));
         cases.push(Case::unchanged(name, lie, Verdict::NotService));
     }
     cases
@@ -197,26 +175,14 @@ fn other_destinations() -> Vec<Case> {
 fn without_transport_header() -> Vec<Case> {
     let mut cases = vec![
         Case::unchanged("14 bytes", vec![0; ETHERNET], Verdict::NotIp),
-        Case::unchanged(
-            "Ethernet alone",
-            ipv4(6, &[])[..ETHERNET].to_vec(),
-            Verdict::Truncated,
-        ),
-        Case::unchanged(
-            "Ethernet alone",
-            ipv6(6, &[])[..ETHERNET].to_vec(),
-            Verdict::Truncated,
-        ),
+        Case::unchanged("Ethernet alone", ipv4(6, &[])[..ETHERNET].to_vec(), Verdict::Truncated),
+        Case::unchanged("Ethernet alone", ipv6(6, &[])[..ETHERNET].to_vec(), Verdict::Truncated),
     ];
     for (protocol, needed) in [(6, 20), (17, 8)] {
         for payload in [0, 4, needed - 1] {
             let payload = vec![0; payload];
             for frame in [ipv4(protocol, &payload), ipv6(protocol, &payload)] {
-                cases.push(Case::unchanged(
-                    "no transport header",
-                    frame,
-                    Verdict::Truncated,
-                ));
+                cases.push(Case::unchanged("no transport header", frame, Verdict::Truncated));
             }
         }
     }

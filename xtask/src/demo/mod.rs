@@ -46,21 +46,11 @@ impl Demo {
 
     fn build(&self) -> Result<()> {
         let mut build = cargo();
-        build.args([
-            "build",
-            "--bins",
-            "--package",
-            "lb-userspace",
-            "--package",
-            "lb-tests",
-        ]);
+        build.args(["build", "--bins", "--package", "lb-userspace", "--package", "lb-tests"]);
         if !self.check {
             return run("building lb and the demo", &mut build);
         }
-        let status = build
-            .arg("--quiet")
-            .status()
-            .context("cannot start cargo")?;
+        let status = build.arg("--quiet").status().context("cannot start cargo")?;
         ensure!(status.success(), "lb cannot be built ({status}), see above");
         Ok(())
     }

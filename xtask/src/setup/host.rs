@@ -34,11 +34,7 @@ impl Host {
             distribution: field(&release, "PRETTY_NAME")
                 .unwrap_or("an unknown distribution")
                 .to_owned(),
-            family: if has_apt {
-                family(&release)
-            } else {
-                Family::Other
-            },
+            family: if has_apt { family(&release) } else { Family::Other },
             user: if root { User::Root } else { User::Other },
         }
     }
@@ -94,10 +90,7 @@ mod tests {
     fn debian_and_what_is_like_it_are_known() {
         assert_eq!(family("ID=debian\n"), Family::Debian);
         assert_eq!(family("ID=ubuntu\nID_LIKE=debian\n"), Family::Debian);
-        assert_eq!(
-            family("ID=pop\nID_LIKE=\"ubuntu debian\"\n"),
-            Family::Debian
-        );
+        assert_eq!(family("ID=pop\nID_LIKE=\"ubuntu debian\"\n"), Family::Debian);
         assert_eq!(family("ID=fedora\n"), Family::Other);
         assert_eq!(family(""), Family::Other);
     }
@@ -105,10 +98,7 @@ mod tests {
     #[test]
     fn fields_lose_their_quotes() {
         let release = "NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
-        assert_eq!(
-            field(release, "PRETTY_NAME"),
-            Some("Debian GNU/Linux 12 (bookworm)")
-        );
+        assert_eq!(field(release, "PRETTY_NAME"), Some("Debian GNU/Linux 12 (bookworm)"));
         assert_eq!(field(release, "ID"), None);
     }
 }

@@ -74,10 +74,7 @@ fn survey(host: &Host) -> Result<Vec<Step>> {
     }
     let packages = packages::step(&wanted, host);
     let lints = toolchain::lints_step();
-    Ok([packages, compiler, linker, lints]
-        .into_iter()
-        .flatten()
-        .collect())
+    Ok([packages, compiler, linker, lints].into_iter().flatten().collect())
 }
 
 fn install(steps: &[Step], host: &Host) -> Result<()> {
@@ -111,9 +108,7 @@ fn report() -> Result<()> {
 fn bpffs() -> &'static str {
     // Written by the kernel; a line is "source target type ...".
     let mounts = std::fs::read_to_string(Path::new("/proc/mounts")).unwrap_or_default();
-    let mounted = mounts
-        .lines()
-        .any(|line| line.contains(" /sys/fs/bpf bpf "));
+    let mounted = mounts.lines().any(|line| line.contains(" /sys/fs/bpf bpf "));
     if mounted {
         "mounted at /sys/fs/bpf"
     } else {

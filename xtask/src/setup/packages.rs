@@ -116,11 +116,7 @@ fn missing(wanted: &[Package], programs: &[PathBuf]) -> Vec<&'static str> {
 
 /// What apt knows about packages; nothing where there is no apt.
 fn policy(packages: &[&str]) -> String {
-    let output = Command::new("apt-cache")
-        .arg("policy")
-        .args(packages)
-        .env("LC_ALL", "C")
-        .output();
+    let output = Command::new("apt-cache").arg("policy").args(packages).env("LC_ALL", "C").output();
     output.map_or_else(
         |_| String::new(),
         |output| String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -7,23 +7,14 @@ use super::{
 
 /// What is missing, why nothing was done about it, and the commands.
 pub(super) fn text(steps: &[Step], hindrance: &str, host: &Host) -> String {
-    let missing: String = steps
-        .iter()
-        .map(|step| format!("missing: {}\n", step.name))
-        .collect();
-    let commands: String = steps
-        .iter()
-        .map(|step| commands(step, host.user()))
-        .collect();
+    let missing: String = steps.iter().map(|step| format!("missing: {}\n", step.name)).collect();
+    let commands: String = steps.iter().map(|step| commands(step, host.user())).collect();
     format!("{missing}\n{hindrance}\n\n{commands}")
 }
 
 fn commands(step: &Step, user: User) -> String {
     let lines = |commands: &[Invocation]| -> String {
-        commands
-            .iter()
-            .map(|command| format!("    {}\n", command.typed_by(user)))
-            .collect()
+        commands.iter().map(|command| format!("    {}\n", command.typed_by(user))).collect()
     };
     let mut text = lines(&step.commands);
     if !step.otherwise.is_empty() {

@@ -34,12 +34,7 @@ impl Progress {
             Style::Plain
         };
         let started = Instant::now();
-        Self {
-            label,
-            started,
-            shown: started,
-            style,
-        }
+        Self { label, started, shown: started, style }
     }
 
     /// Runs a command and shows the latest line of its output; the last lines of it if it fails.

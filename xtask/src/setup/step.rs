@@ -22,11 +22,7 @@ pub(super) struct Step {
 impl Step {
     pub(super) fn new(name: String, commands: Vec<Invocation>) -> Self {
         let otherwise = Vec::new();
-        Self {
-            name,
-            commands,
-            otherwise,
-        }
+        Self { name, commands, otherwise }
     }
 
     pub(super) fn or_else(self, otherwise: Vec<Invocation>) -> Self {
@@ -64,25 +60,16 @@ pub(super) struct Invocation {
 impl Invocation {
     /// A command that changes the system.
     pub(super) fn root(program: &'static str) -> Self {
-        Self {
-            needs: User::Root,
-            variables: Vec::new(),
-            program,
-            arguments: Vec::new(),
-        }
+        Self { needs: User::Root, variables: Vec::new(), program, arguments: Vec::new() }
     }
 
     /// A command that only changes the home directory.
     pub(super) fn user(program: &'static str) -> Self {
-        Self {
-            needs: User::Other,
-            ..Self::root(program)
-        }
+        Self { needs: User::Other, ..Self::root(program) }
     }
 
     pub(super) fn with<'a>(mut self, arguments: impl IntoIterator<Item = &'a str>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(str::to_owned));
+        self.arguments.extend(arguments.into_iter().map(str::to_owned));
         self
     }
 
@@ -112,9 +99,7 @@ impl Display for Invocation {
             write!(f, "{name}={} ", quoted(value))?;
         }
         write!(f, "{}", self.program)?;
-        self.arguments
-            .iter()
-            .try_for_each(|argument| write!(f, " {}", quoted(argument)))
+        self.arguments.iter().try_for_each(|argument| write!(f, " {}", quoted(argument)))
     }
 }
 
@@ -134,9 +119,11 @@ mod tests {
 
     #[test]
     fn commands_are_shown_as_a_shell_reads_them() {
-        let command = Invocation::user("cargo")
-            .variable("LLVM_PREFIX", "/usr/lib/llvm-22")
-            .with(["install", "--root", "/home/o'hara/my tools"]);
+        let command = Invocation::user("cargo").variable("LLVM_PREFIX", "/usr/lib/llvm-22").with([
+            "install",
+            "--root",
+            "/home/o'hara/my tools",
+        ]);
         assert_eq!(
             command.to_string(),
             r"LLVM_PREFIX=/usr/lib/llvm-22 cargo install --root '/home/o'\''hara/my tools'"

@@ -56,10 +56,7 @@ fn plan(nightly: Option<NightlyUnfit>, debian: Option<DebianUnfit>) -> Step {
     match (rustup, debian) {
         (Some((name, command)), None) => Step::new(name, vec![command]),
         (Some((name, command)), Some(_)) => Step::new(name, vec![command]).or_else(packaged),
-        (None, _) => Step::new(
-            format!("Debian's {}", Debian::PACKAGES.join(", ")),
-            packaged,
-        ),
+        (None, _) => Step::new(format!("Debian's {}", Debian::PACKAGES.join(", ")), packaged),
     }
 }
 
@@ -84,9 +81,8 @@ pub(super) fn lints_step() -> Option<Step> {
     let cargo = env::var_os("CARGO")?;
     let programs = Path::new(&cargo).parent()?;
     let managed = programs.ends_with("bin") && programs.to_string_lossy().contains("/toolchains/");
-    let complete = ["cargo-clippy", "cargo-fmt"]
-        .iter()
-        .all(|program| programs.join(program).is_file());
+    let complete =
+        ["cargo-clippy", "cargo-fmt"].iter().all(|program| programs.join(program).is_file());
     if complete || !managed {
         return None;
     }
@@ -104,23 +100,14 @@ mod tests {
 
     #[test]
     fn a_nightly_without_source_only_gets_that() {
-        let step = plan(
-            Some(NightlyUnfit::NoSource("nightly")),
-            Some(DebianUnfit::NoCompiler),
-        );
-        assert_eq!(
-            shown(&step.commands),
-            ["rustup component add rust-src --toolchain nightly"]
-        );
+        let step = plan(Some(NightlyUnfit::NoSource("nightly")), Some(DebianUnfit::NoCompiler));
+        assert_eq!(shown(&step.commands), ["rustup component add rust-src --toolchain nightly"]);
         assert!(shown(&step.otherwise)[1].contains("rustc-web"));
     }
 
     #[test]
     fn a_nightly_with_another_llvm_is_not_used() {
-        let unfit = NightlyUnfit::OtherLlvm {
-            channel: "nightly",
-            major: 23,
-        };
+        let unfit = NightlyUnfit::OtherLlvm { channel: "nightly", major: 23 };
         let step = plan(Some(unfit), Some(DebianUnfit::NoCompiler));
         assert!(shown(&step.commands)[0].contains(NIGHTLY));
     }

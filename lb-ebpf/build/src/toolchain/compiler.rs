@@ -85,9 +85,6 @@ mod tests {
     fn routes_have_names() {
         assert!(matches!(Route::parse(""), Ok(None)));
         assert!(matches!(Route::parse("debian"), Ok(Some(Route::Debian))));
-        assert!(matches!(
-            Route::parse("Debian"),
-            Err(Error::UnknownRoute(_))
-        ));
+        assert!(matches!(Route::parse("Debian"), Err(Error::UnknownRoute(_))));
     }
 }

@@ -26,13 +26,10 @@ impl Debian {
     /// What is wrong with it.
     pub fn find() -> Result<Self, DebianUnfit> {
         let core = Path::new("/usr/lib/rustlib").join(TARGET).join("lib");
-        let version = RustcVersion::of(RUSTC)
-            .filter(|_| core.is_dir())
-            .ok_or(DebianUnfit::NoCompiler)?;
+        let version =
+            RustcVersion::of(RUSTC).filter(|_| core.is_dir()).ok_or(DebianUnfit::NoCompiler)?;
         if version.llvm_major != LLVM_MAJOR {
-            return Err(DebianUnfit::OtherLlvm {
-                major: version.llvm_major,
-            });
+            return Err(DebianUnfit::OtherLlvm { major: version.llvm_major });
         }
         Ok(Self { version })
     }

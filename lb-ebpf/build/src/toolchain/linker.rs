@@ -36,10 +36,7 @@ impl Linker {
             .ok_or(Error::NoLinker { tools })?;
         match ask_version(&path) {
             Ok(version) => Ok(Self { path, version }),
-            Err(reason) => Err(Error::BrokenLinker {
-                linker: path,
-                reason,
-            }),
+            Err(reason) => Err(Error::BrokenLinker { linker: path, reason }),
         }
     }
 
@@ -72,10 +69,8 @@ fn candidates(tools: &Path, path: Option<OsString>) -> Vec<PathBuf> {
 
 /// Runs the linker: the file may be there and yet miss its libLLVM.
 fn ask_version(linker: &Path) -> Result<String, String> {
-    let output = Command::new(linker)
-        .arg("--version")
-        .output()
-        .map_err(|error| error.to_string())?;
+    let output =
+        Command::new(linker).arg("--version").output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         let stderr = String::from_utf8_lossy(&output.stderr);
         let reason = stderr.lines().next().unwrap_or("no message").trim();

@@ -50,10 +50,7 @@ impl Toolchain {
     /// # Errors
     /// One sentence about what is missing.
     pub fn find() -> Result<Self, Error> {
-        Ok(Self {
-            linker: Linker::find()?,
-            compiler: Compiler::find()?,
-        })
+        Ok(Self { linker: Linker::find()?, compiler: Compiler::find()? })
     }
 
     /// A cargo command that runs `verb` for the BPF target, undisturbed by an outer cargo.
@@ -115,15 +112,7 @@ fn disturbs(name: &str) -> bool {
     let judged = ["CARGO", "RUSTC", "RUSTDOC", "RUSTFLAGS"];
     // What the outer cargo tells its build script. Aya's build scripts watch HOST: they would run
     // again whenever the next build for BPF comes from elsewhere.
-    let told = [
-        "DEBUG",
-        "HOST",
-        "NUM_JOBS",
-        "OPT_LEVEL",
-        "OUT_DIR",
-        "PROFILE",
-        "TARGET",
-    ];
+    let told = ["DEBUG", "HOST", "NUM_JOBS", "OPT_LEVEL", "OUT_DIR", "PROFILE", "TARGET"];
     told.contains(&name)
         || judged.iter().any(|prefix| name.starts_with(prefix))
             && !kept.iter().any(|prefix| name.starts_with(prefix))

@@ -33,11 +33,7 @@ impl Nightly {
     pub fn find() -> Result<Self, NightlyUnfit> {
         Self::inspect(NIGHTLY).or_else(|pinned| {
             Self::inspect(ROLLING_NIGHTLY).map_err(|rolling| {
-                if pinned == NightlyUnfit::NoSource(NIGHTLY) {
-                    pinned
-                } else {
-                    rolling
-                }
+                if pinned == NightlyUnfit::NoSource(NIGHTLY) { pinned } else { rolling }
             })
         })
     }
@@ -50,25 +46,14 @@ impl Nightly {
         let rustc = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
         let version = RustcVersion::of(&rustc).ok_or(NightlyUnfit::NotInstalled)?;
         if version.llvm_major != LLVM_MAJOR {
-            return Err(NightlyUnfit::OtherLlvm {
-                channel,
-                major: version.llvm_major,
-            });
+            return Err(NightlyUnfit::OtherLlvm { channel, major: version.llvm_major });
         }
         // <sysroot>/bin/rustc
-        let sysroot = rustc
-            .ancestors()
-            .nth(2)
-            .ok_or(NightlyUnfit::NotInstalled)?
-            .to_path_buf();
+        let sysroot = rustc.ancestors().nth(2).ok_or(NightlyUnfit::NotInstalled)?.to_path_buf();
         if !sysroot.join("lib/rustlib/src/rust/library/core").is_dir() {
             return Err(NightlyUnfit::NoSource(channel));
         }
-        Ok(Self {
-            channel,
-            version,
-            sysroot,
-        })
+        Ok(Self { channel, version, sysroot })
     }
 
     /// Whether this nightly has clippy.
@@ -87,9 +72,7 @@ impl Nightly {
 
 impl Display for Nightly {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self {
-            channel, version, ..
-        } = self;
+        let Self { channel, version, .. } = self;
         write!(f, "rustup's {channel} (rustc {})", version.release)
     }
 }
@@ -118,10 +101,9 @@ impl Display for NightlyUnfit {
             Self::NoRustup => write!(f, "there is no rustup"),
             Self::NotInstalled => write!(f, "rustup has no nightly toolchain"),
             Self::NoSource(channel) => write!(f, "rustup's {channel} has no rust-src"),
-            Self::OtherLlvm { channel, major } => write!(
-                f,
-                "rustup's {channel} has LLVM {major}, not the linker's {LLVM_MAJOR}"
-            ),
+            Self::OtherLlvm { channel, major } => {
+                write!(f, "rustup's {channel} has LLVM {major}, not the linker's {LLVM_MAJOR}")
+            }
         }
     }
 }

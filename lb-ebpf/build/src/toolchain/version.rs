@@ -41,20 +41,14 @@ mod tests {
                     LLVM version: 22.1.4\n";
         assert_eq!(
             RustcVersion::parse(text),
-            Some(RustcVersion {
-                release: "1.97.0-nightly".into(),
-                llvm_major: 22,
-            })
+            Some(RustcVersion { release: "1.97.0-nightly".into(), llvm_major: 22 })
         );
     }
 
     #[test]
     fn a_compiler_without_llvm_is_refused() {
         assert_eq!(RustcVersion::parse("release: 1.97.0\n"), None);
-        assert_eq!(
-            RustcVersion::parse("release: 1.97.0\nLLVM version: unknown\n"),
-            None
-        );
+        assert_eq!(RustcVersion::parse("release: 1.97.0\nLLVM version: unknown\n"), None);
         assert_eq!(RustcVersion::parse(""), None);
     }
 }

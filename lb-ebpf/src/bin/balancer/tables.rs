@@ -24,10 +24,7 @@ impl<'a> MapTables<'a> {
     #[inline(always)]
     #[must_use]
     pub(crate) const fn new(context: &'a XdpContext) -> Self {
-        Self {
-            context,
-            redirected: Cell::new(xdp_action::XDP_ABORTED),
-        }
+        Self { context, redirected: Cell::new(xdp_action::XDP_ABORTED) }
     }
 
     /// Counts the verdict and names its XDP action.
@@ -94,8 +91,7 @@ impl Tables for MapTables<'_> {
     #[inline(always)]
     fn redirect(&self, interface: u32) {
         // SAFETY: takes numbers only; an interface that does not exist is an error on the way out.
-        self.redirected
-            .set(unsafe { bpf_redirect(interface, 0) } as u32);
+        self.redirected.set(unsafe { bpf_redirect(interface, 0) } as u32);
     }
 
     #[inline(always)]

@@ -62,10 +62,7 @@ fn undo(frame: &mut XdpFrame<'_>) -> Option<()> {
     let (outer, protocol) = if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
         (Ipv4Hdr::LEN, frame.header::<Ipv4Hdr>(Ethernet::LEN)?.proto)
     } else {
-        (
-            Ipv6Hdr::LEN,
-            frame.header::<Ipv6Hdr>(Ethernet::LEN)?.next_hdr,
-        )
+        (Ipv6Hdr::LEN, frame.header::<Ipv6Hdr>(Ethernet::LEN)?.next_hdr)
     };
     let ether_type = match protocol {
         lb_common::forward::IP_IN_IP => Ethernet::IPV4,

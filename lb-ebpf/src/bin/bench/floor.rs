@@ -48,11 +48,7 @@ pub(crate) extern "C" fn floor(context: *mut xdp_md) -> u32 {
         Ethernet::IPV6 => ipv6(&mut frame),
         _ => None,
     };
-    if done.is_some() {
-        xdp_action::XDP_TX
-    } else {
-        xdp_action::XDP_PASS
-    }
+    if done.is_some() { xdp_action::XDP_TX } else { xdp_action::XDP_PASS }
 }
 
 #[inline(always)]
@@ -120,10 +116,7 @@ fn octets(halves: [u64; 2]) -> [u8; 16] {
 #[inline(always)]
 fn halves(address: &[u8; 16]) -> [u64; 2] {
     let [a, b, c, d] = lb_common::address::words(*address);
-    [
-        u64::from(a) | u64::from(b) << 32,
-        u64::from(c) | u64::from(d) << 32,
-    ]
+    [u64::from(a) | u64::from(b) << 32, u64::from(c) | u64::from(d) << 32]
 }
 
 #[inline(always)]

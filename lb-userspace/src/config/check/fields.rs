@@ -9,21 +9,13 @@ use crate::config::error::Fault;
 pub(super) type Checked<T> = Result<T, Fault>;
 
 pub(super) fn fault<T>(at: &Spanned<T>, field: &str, message: impl Display) -> Fault {
-    Fault {
-        span: at.span(),
-        field: field.to_owned(),
-        message: message.to_string(),
-    }
+    Fault { span: at.span(), field: field.to_owned(), message: message.to_string() }
 }
 
 pub(super) fn parse<T: FromStr>(text: &Spanned<String>, field: &str, expected: &str) -> Checked<T> {
-    text.get_ref().parse().map_err(|_| {
-        fault(
-            text,
-            field,
-            format!("`{}` is not {expected}", text.get_ref()),
-        )
-    })
+    text.get_ref()
+        .parse()
+        .map_err(|_| fault(text, field, format!("`{}` is not {expected}", text.get_ref())))
 }
 
 pub(super) fn port(raw: &Spanned<i64>, field: &str, least: u16) -> Checked<u16> {
@@ -44,13 +36,7 @@ pub(super) fn number(
     u32::try_from(*raw.get_ref())
         .ok()
         .filter(|value| (least..=most).contains(value))
-        .ok_or_else(|| {
-            fault(
-                &raw,
-                field,
-                format!("must be a number from {least} to {most}"),
-            )
-        })
+        .ok_or_else(|| fault(&raw, field, format!("must be a number from {least} to {most}")))
 }
 
 pub(super) fn duration(
@@ -60,10 +46,7 @@ pub(super) fn duration(
 ) -> Checked<Duration> {
     let Some(raw) = raw else { return Ok(default) };
     humantime::parse_duration(raw.get_ref()).map_err(|_| {
-        let message = format!(
-            "`{}` is not a duration such as \"500ms\" or \"2s\"",
-            raw.get_ref()
-        );
+        let message = format!("`{}` is not a duration such as \"500ms\" or \"2s\"", raw.get_ref());
         fault(&raw, field, message)
     })
 }
@@ -77,14 +60,7 @@ pub(super) fn one_of<T: Copy>(
     let Some(raw) = raw else { return Ok(default) };
     let found = choices.iter().find(|(word, _)| *word == raw.get_ref());
     found.map(|(_, choice)| *choice).ok_or_else(|| {
-        let words: Vec<_> = choices
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect();
-        fault(
-            &raw,
-            field,
-            format!("`{}` must be {}", raw.get_ref(), words.join(" or ")),
-        )
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        fault(&raw, field, format!("`{}` must be {}", raw.get_ref(), words.join(" or ")))
     })
 }

@@ -26,14 +26,12 @@ pub(super) fn health_check(
         Some(text) => port(&text, "service.health_check.port", 1)?,
         None => service_port,
     };
-    let place = |value: &Option<Spanned<String>>| value.as_ref().map_or(span.clone(), Spanned::span);
+    let place =
+        |value: &Option<Spanned<String>>| value.as_ref().map_or(span.clone(), Spanned::span);
     let (interval_at, timeout_at) = (place(&raw.interval), place(&raw.timeout));
     let field = "service.health_check";
-    let interval = duration(
-        raw.interval,
-        &format!("{field}.interval"),
-        HealthCheck::DEFAULT_INTERVAL,
-    )?;
+    let interval =
+        duration(raw.interval, &format!("{field}.interval"), HealthCheck::DEFAULT_INTERVAL)?;
     let timeout = duration(
         raw.timeout,
         &format!("{field}.timeout"),
@@ -44,20 +42,8 @@ pub(super) fn health_check(
         port,
         interval,
         timeout,
-        rise: number(
-            raw.rise,
-            &format!("{field}.rise"),
-            1,
-            1000,
-            HealthCheck::DEFAULT_RISE,
-        )?,
-        fall: number(
-            raw.fall,
-            &format!("{field}.fall"),
-            1,
-            1000,
-            HealthCheck::DEFAULT_FALL,
-        )?,
+        rise: number(raw.rise, &format!("{field}.rise"), 1, 1000, HealthCheck::DEFAULT_RISE)?,
+        fall: number(raw.fall, &format!("{field}.fall"), 1, 1000, HealthCheck::DEFAULT_FALL)?,
     };
     check_health_check(&check).map_err(|(key, message)| Fault {
         span: match key {
@@ -74,19 +60,13 @@ pub(super) fn health_check(
 /// What must hold between the fields of a health check; the error names a field.
 fn check_health_check(check: &HealthCheck) -> Result<(), (&'static str, &'static str)> {
     if check.port == 0 {
-        return Err((
-            "port",
-            "the service has every port, so its check must name one",
-        ));
+        return Err(("port", "the service has every port, so its check must name one"));
     }
     if check.interval < Duration::from_millis(10) {
         return Err(("interval", "must be at least 10ms"));
     }
     if check.timeout.is_zero() || check.timeout > check.interval {
-        return Err((
-            "timeout",
-            "must be more than nothing and at most the interval",
-        ));
+        return Err(("timeout", "must be more than nothing and at most the interval"));
     }
     Ok(())
 }

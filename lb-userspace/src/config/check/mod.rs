@@ -23,11 +23,7 @@ pub(super) fn config(raw: raw::Config) -> Checked<Config> {
         let (name_span, vip_span) = (raw.name.clone(), raw.vip.clone());
         let service = service(raw)?;
         if names.insert(service.name.clone(), ()).is_some() {
-            return Err(fault(
-                &name_span,
-                "service.name",
-                "another service has this name",
-            ));
+            return Err(fault(&name_span, "service.name", "another service has this name"));
         }
         if let Some(other) = keys.insert(service.key(), service.name.clone()) {
             let message = format!("service `{other}` has this address, port and protocol already");
@@ -41,14 +37,11 @@ pub(super) fn config(raw: raw::Config) -> Checked<Config> {
 /// Whether so many services and backends fit into the tables; the error says which limit to raise.
 pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(), String> {
     let backends: usize = services.iter().map(|service| service.backends.len()).sum();
-    for (noun, have, limit) in [
-        ("services", services.len(), limits.services),
-        ("backends", backends, limits.backends),
-    ] {
+    for (noun, have, limit) in
+        [("services", services.len(), limits.services), ("backends", backends, limits.backends)]
+    {
         if have > limit as usize {
-            return Err(format!(
-                "{have} {noun}, but daemon.max_{noun} is {limit}: raise it"
-            ));
+            return Err(format!("{have} {noun}, but daemon.max_{noun} is {limit}: raise it"));
         }
     }
     Ok(())

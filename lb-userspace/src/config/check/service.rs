@@ -23,30 +23,16 @@ pub(crate) fn service(raw: raw::Service) -> Checked<Service> {
         .map_err(|error| fault(&raw.name, "service.name", error))?;
     let vip = parse::<IpAddr>(&raw.vip, "service.vip", "an IPv4 or IPv6 address")?;
     if vip.is_unspecified() || vip.is_multicast() || vip.is_loopback() {
-        return Err(fault(
-            &raw.vip,
-            "service.vip",
-            "this address cannot be a service's",
-        ));
+        return Err(fault(&raw.vip, "service.vip", "this address cannot be a service's"));
     }
     let port = port(&raw.port, "service.port", 0)?;
-    let health_check = raw
-        .health_check
-        .map(|check| health_check(check, port))
-        .transpose()?;
+    let health_check = raw.health_check.map(|check| health_check(check, port)).transpose()?;
     let mut backends: Vec<Backend> = Vec::with_capacity(raw.backends.len());
     for raw in raw.backends {
         let span = raw.address.clone();
         let backend = backend(raw, vip)?;
-        if backends
-            .iter()
-            .any(|other| other.address == backend.address)
-        {
-            return Err(fault(
-                &span,
-                "service.backend.address",
-                "this backend is named twice",
-            ));
+        if backends.iter().any(|other| other.address == backend.address) {
+            return Err(fault(&span, "service.backend.address", "this backend is named twice"));
         }
         backends.push(backend);
     }
@@ -63,11 +49,7 @@ pub(crate) fn service(raw: raw::Service) -> Checked<Service> {
         forward: forward(&raw.forward)?,
         health_check,
         source: raw.source.map(source).transpose()?,
-        flow_grace: duration(
-            raw.flow_grace,
-            "service.flow_grace",
-            Service::DEFAULT_FLOW_GRACE,
-        )?,
+        flow_grace: duration(raw.flow_grace, "service.flow_grace", Service::DEFAULT_FLOW_GRACE)?,
         backends,
     })
     .and_then(|service| scheduler(raw.scheduler).map(|()| service))
@@ -78,11 +60,9 @@ fn forward(raw: &Spanned<String>) -> Checked<Forward> {
     match raw.get_ref().as_str() {
         "l2" => Ok(Forward::L2),
         "ipip" => Ok(Forward::Ipip),
-        "gue" | "nat" => Err(fault(
-            raw,
-            field,
-            "not available in this version: use \"l2\" or \"ipip\"",
-        )),
+        "gue" | "nat" => {
+            Err(fault(raw, field, "not available in this version: use \"l2\" or \"ipip\""))
+        }
         _ => Err(fault(raw, field, "must be \"l2\" or \"ipip\"")),
     }
 }
@@ -99,15 +79,7 @@ fn backend(raw: raw::Backend, vip: IpAddr) -> Checked<Backend> {
         let message = "only forward = \"nat\" can change the port, which is not available yet";
         return Err(fault(&port, "service.backend.port", message));
     }
-    let weight = number(
-        raw.weight,
-        "service.backend.weight",
-        0,
-        65_535,
-        u32::from(DEFAULT_WEIGHT),
-    )?;
-    Ok(Backend {
-        address,
-        weight: weight as u16,
-    })
+    let weight =
+        number(raw.weight, "service.backend.weight", 0, 65_535, u32::from(DEFAULT_WEIGHT))?;
+    Ok(Backend { address, weight: weight as u16 })
 }

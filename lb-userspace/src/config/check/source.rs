@@ -19,24 +19,16 @@ pub(super) fn source(raw: Spanned<raw::Source>) -> Checked<SourceConfig> {
     match raw.kind.get_ref().as_str() {
         "file" => {
             if raw.endpoints.is_some() || raw.prefix.is_some() {
-                return Err(fault(
-                    &raw.kind,
-                    "service.source",
-                    "a file has nothing but a path",
-                ));
+                return Err(fault(&raw.kind, "service.source", "a file has nothing but a path"));
             }
-            let path = raw
-                .path
-                .ok_or_else(|| missing("path", "where the file is"))?;
+            let path = raw.path.ok_or_else(|| missing("path", "where the file is"))?;
             Ok(SourceConfig::File { path })
         }
         "etcd" => {
             if raw.path.is_some() {
                 return Err(fault(&raw.kind, "service.source.path", "etcd has no path"));
             }
-            let endpoints = raw
-                .endpoints
-                .ok_or_else(|| missing("endpoints", "etcd's URLs"))?;
+            let endpoints = raw.endpoints.ok_or_else(|| missing("endpoints", "etcd's URLs"))?;
             if endpoints.is_empty() {
                 return Err(missing("endpoints", "name at least one URL"));
             }
@@ -47,9 +39,7 @@ pub(super) fn source(raw: Spanned<raw::Source>) -> Checked<SourceConfig> {
                     return Err(fault(endpoint, "service.source.endpoints", message));
                 }
             }
-            let prefix = raw
-                .prefix
-                .ok_or_else(|| missing("prefix", "what the keys start with"))?;
+            let prefix = raw.prefix.ok_or_else(|| missing("prefix", "what the keys start with"))?;
             if prefix.get_ref().is_empty() {
                 let message = "must not be empty: every key of the etcd would be a backend";
                 return Err(fault(&prefix, "service.source.prefix", message));
@@ -59,10 +49,6 @@ pub(super) fn source(raw: Spanned<raw::Source>) -> Checked<SourceConfig> {
                 prefix: prefix.into_inner(),
             })
         }
-        _ => Err(fault(
-            &raw.kind,
-            "service.source.type",
-            "must be \"file\" or \"etcd\"",
-        )),
+        _ => Err(fault(&raw.kind, "service.source.type", "must be \"file\" or \"etcd\"")),
     }
 }

@@ -48,9 +48,7 @@ impl Tables {
         tables.read_services()?;
         tables.read_backends();
         let used: Vec<u32> = tables.services.values().map(|placed| placed.id).collect();
-        tables.free_services = (0..limits.services)
-            .filter(|id| !used.contains(id))
-            .collect();
+        tables.free_services = (0..limits.services).filter(|id| !used.contains(id)).collect();
         Some(tables)
     }
 
@@ -61,10 +59,7 @@ impl Tables {
             if !table.is_present() {
                 continue;
             }
-            let placed = Placed {
-                place: place as u32,
-                id: service.id,
-            };
+            let placed = Placed { place: place as u32, id: service.id };
             if self.services.insert(service.key(), placed).is_some() {
                 // A move that was cut short: both places hold the same table. Keep this one.
                 let earlier =
@@ -80,13 +75,9 @@ impl Tables {
     pub(super) fn read_backends(&mut self) {
         for id in 1..self.arrays.backends.len() as u16 {
             let backend = &self.arrays.backends[usize::from(id)];
-            let known = self
-                .services
-                .values()
-                .any(|placed| placed.id == backend.service);
+            let known = self.services.values().any(|placed| placed.id == backend.service);
             if backend.forward().is_some() && known {
-                self.backends
-                    .insert((backend.service, backend.address()), id);
+                self.backends.insert((backend.service, backend.address()), id);
             } else {
                 self.free_backends.push_back(id);
             }

@@ -46,16 +46,10 @@ impl Tables {
         let ids = self.enter_backends(id, service, route, committed)?;
         let members: Vec<selection::Member> = service.members.iter().map(member).collect();
         let owners = selection::table(&members, self.salt).map(|owners| {
-            owners
-                .into_iter()
-                .map(|owner| ids[usize::from(owner)])
-                .collect::<Vec<_>>()
+            owners.into_iter().map(|owner| ids[usize::from(owner)]).collect::<Vec<_>>()
         });
-        let flows: BTreeMap<u16, Flows> = ids
-            .iter()
-            .copied()
-            .zip(service.members.iter().map(|member| member.flows))
-            .collect();
+        let flows: BTreeMap<u16, Flows> =
+            ids.iter().copied().zip(service.members.iter().map(|member| member.flows)).collect();
         let old = self.slots(&service.key);
         let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
         let slots = match owners {
@@ -76,9 +70,7 @@ impl Tables {
     /// Backends that have just lost their flows must not get them from the flow cache either.
     pub(super) fn forget_flows(&self, flows: &BTreeMap<u16, Flows>, old: &[Slot], new: &[Slot]) {
         let holds = |slots: &[Slot], id: u16| {
-            slots
-                .iter()
-                .any(|slot| slot.current == id || slot.previous == id)
+            slots.iter().any(|slot| slot.current == id || slot.previous == id)
         };
         for (id, flows) in flows {
             if *flows == Flows::Leave && holds(old, *id) && !holds(new, *id) {
@@ -94,19 +86,12 @@ impl Tables {
         old: &[Slot],
         slots: &[Slot],
     ) -> Result<(), CommitError> {
-        let table = if slots.is_empty() {
-            Table::empty()
-        } else {
-            self.write(slots)?
-        };
+        let table = if slots.is_empty() { Table::empty() } else { self.write(slots)? };
         let place = self.services[&key].place as usize;
         let former = self.arrays.services[place].table();
         self.arrays.services[place].publish(table);
         if !old.is_empty() {
-            self.retired.push(Retired::Region {
-                start: former.base(),
-                len: former.size(),
-            });
+            self.retired.push(Retired::Region { start: former.base(), len: former.size() });
         }
         Ok(())
     }
@@ -120,11 +105,7 @@ impl Tables {
         }
         let start = start.ok_or_else(|| {
             let (used, capacity) = self.slot_usage();
-            CommitError::SlotsFull {
-                wanted: len,
-                used,
-                capacity,
-            }
+            CommitError::SlotsFull { wanted: len, used, capacity }
         })?;
         for (index, slot) in (start..).zip(slots) {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
@@ -135,20 +116,11 @@ impl Tables {
     /// Tells packets whether any service has every port. Before such a service is published the
     /// number is up; after the last is gone a needless look-up or two does no harm.
     pub(super) fn announce_every_port(&mut self, desired: &[DesiredService]) {
-        let number = desired
-            .iter()
-            .filter(|service| service.key.port() == 0)
-            .count() as u32;
+        let number = desired.iter().filter(|service| service.key.port() == 0).count() as u32;
         let settings = self.arrays.settings[0];
         if settings.every_port_services != number {
             // One aligned word changes; packets read the others as they were.
-            self.arrays.settings.replace(
-                0,
-                Settings {
-                    every_port_services: number,
-                    ..settings
-                },
-            );
+            self.arrays.settings.replace(0, Settings { every_port_services: number, ..settings });
         }
     }
 }
@@ -165,8 +137,5 @@ fn moved(old: &[Slot], new: &[Slot]) -> u32 {
     if old.len() != new.len() {
         return 0;
     }
-    old.iter()
-        .zip(new)
-        .filter(|(old, new)| old.current != new.current)
-        .count() as u32
+    old.iter().zip(new).filter(|(old, new)| old.current != new.current).count() as u32
 }

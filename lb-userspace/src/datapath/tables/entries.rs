@@ -23,17 +23,10 @@ impl Tables {
         if self.free_services.is_empty() {
             self.reclaim_now();
         }
-        let id = *self
-            .free_services
-            .front()
-            .ok_or(CommitError::ServicesFull)?;
-        let place = self
-            .make_place(&service.key)
-            .ok_or(CommitError::ServicesFull)?;
+        let id = *self.free_services.front().ok_or(CommitError::ServicesFull)?;
+        let place = self.make_place(&service.key).ok_or(CommitError::ServicesFull)?;
         self.free_services.pop_front();
-        self.arrays
-            .services
-            .replace(place as usize, Service::unpublished(service.key, id));
+        self.arrays.services.replace(place as usize, Service::unpublished(service.key, id));
         self.services.insert(service.key, Placed { place, id });
         committed.new_services.push(id);
         Ok(id)
@@ -42,19 +35,14 @@ impl Tables {
     pub(super) fn make_place(&mut self, key: &ServiceKey) -> Option<u32> {
         let settings = self.arrays.settings[0];
         let services = &self.arrays.services;
-        let placed: BTreeMap<u32, ServiceKey> = self
-            .services
-            .iter()
-            .map(|(key, placed)| (placed.place, *key))
-            .collect();
+        let placed: BTreeMap<u32, ServiceKey> =
+            self.services.iter().map(|(key, placed)| (placed.place, *key)).collect();
         let at = |place: u32| placed.get(&place).copied();
         let path = places::find(key, &settings.hash_key, services.len() as u32 - 1, at)?;
         for (from, to) in path.moves {
             let moving = &self.arrays.services[from as usize];
             let (key, id, table) = (moving.key(), moving.id, moving.table());
-            self.arrays
-                .services
-                .replace(to as usize, Service::unpublished(key, id));
+            self.arrays.services.replace(to as usize, Service::unpublished(key, id));
             self.arrays.services[to as usize].publish(table);
             // A packet that missed the new place, which it looks at first, still finds the old.
             synchronize();
@@ -104,13 +92,8 @@ impl Tables {
         if self.free_backends.is_empty() {
             self.reclaim_now();
         }
-        let index = self
-            .free_backends
-            .pop_front()
-            .ok_or(CommitError::BackendsFull)?;
-        let generation = self.arrays.backends[usize::from(index)]
-            .generation()
-            .wrapping_add(1);
+        let index = self.free_backends.pop_front().ok_or(CommitError::BackendsFull)?;
+        let generation = self.arrays.backends[usize::from(index)].generation().wrapping_add(1);
         let route = route(address);
         let source = route.map_or(unspecified(address), |route| route.source);
         let entry = Backend::new(service, generation, desired.forward, *address, source);
@@ -122,11 +105,8 @@ impl Tables {
 
     /// Changes the way to an address in all backends that have it.
     pub fn reroute(&mut self, address: &Address, route: Option<Route>) {
-        let indices: Vec<u16> = self
-            .addresses()
-            .filter(|(other, _)| other == address)
-            .map(|(_, id)| id)
-            .collect();
+        let indices: Vec<u16> =
+            self.addresses().filter(|(other, _)| other == address).map(|(_, id)| id).collect();
         for index in indices {
             let entry = &self.arrays.backends[usize::from(index)];
             let next = route.map_or(NextHop::default(), |route| route.next);

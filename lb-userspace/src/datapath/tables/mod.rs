@@ -60,10 +60,7 @@ impl Tables {
     /// Slots in use, and in all.
     #[must_use]
     pub fn slot_usage(&self) -> (u32, u32) {
-        (
-            self.regions.used(),
-            self.arrays.slots.len() as u32 * SLOTS_PER_LINE,
-        )
+        (self.regions.used(), self.arrays.slots.len() as u32 * SLOTS_PER_LINE)
     }
 
     /// Identifier of a service.
@@ -75,9 +72,7 @@ impl Tables {
     /// Index of a backend.
     #[must_use]
     pub fn backend_id(&self, key: &ServiceKey, address: &Address) -> Option<u16> {
-        self.backends
-            .get(&(self.service_id(key)?, *address))
-            .copied()
+        self.backends.get(&(self.service_id(key)?, *address)).copied()
     }
 
     /// The slots of a service; empty if it has none.
@@ -97,9 +92,7 @@ impl Tables {
 
     /// Addresses of all backends, with their index.
     pub fn addresses(&self) -> impl Iterator<Item = (Address, u16)> + '_ {
-        self.backends
-            .iter()
-            .map(|((_, address), id)| (*address, *id))
+        self.backends.iter().map(|((_, address), id)| (*address, *id))
     }
 
     /// Addresses of backends whose next hop is known.

@@ -17,19 +17,14 @@ impl Tables {
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
-            self.retired
-                .extend(self.backends.remove(&key).map(Retired::Backend));
+            self.retired.extend(self.backends.remove(&key).map(Retired::Backend));
         }
     }
 
     pub(super) fn retire_services(&mut self, desired: &[DesiredService]) {
         let wanted: BTreeSet<ServiceKey> = desired.iter().map(|service| service.key).collect();
-        let gone: Vec<ServiceKey> = self
-            .services
-            .keys()
-            .filter(|key| !wanted.contains(key))
-            .copied()
-            .collect();
+        let gone: Vec<ServiceKey> =
+            self.services.keys().filter(|key| !wanted.contains(key)).copied().collect();
         for key in gone {
             let Some(placed) = self.services.remove(&key) else {
                 continue;
@@ -38,10 +33,7 @@ impl Tables {
             let table = service.table();
             service.publish(Table::default());
             if table.size() > 0 {
-                self.retired.push(Retired::Region {
-                    start: table.base(),
-                    len: table.size(),
-                });
+                self.retired.push(Retired::Region { start: table.base(), len: table.size() });
             }
             self.retired.push(Retired::Service(placed.id));
             self.retire_backends(placed.id, &[]);

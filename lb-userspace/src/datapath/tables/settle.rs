@@ -28,9 +28,8 @@ impl Tables {
             return 0;
         }
         let alive = self.slots_in_use(placed.id, &slots, idle);
-        let settled = history::settled(&slots, |index, slot| {
-            drains(slot.previous) || alive.contains(&index)
-        });
+        let settled =
+            history::settled(&slots, |index, slot| drains(slot.previous) || alive.contains(&index));
         for (index, slot) in (table.base()..).zip(&settled) {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
         }
@@ -45,10 +44,7 @@ impl Tables {
             return BTreeSet::new();
         };
         let age = |seen: u16| sample.seen.wrapping_sub(seen) as i16;
-        let youngest = flows()
-            .map(|(_, flow)| age(flow.seen))
-            .min()
-            .unwrap_or_default();
+        let youngest = flows().map(|(_, flow)| age(flow.seen)).min().unwrap_or_default();
         flows()
             .filter(|(_, flow)| {
                 let backend = &self.arrays.backends[usize::from(flow.backend)];

@@ -13,12 +13,7 @@ use crate::{
     },
 };
 
-const LIMITS: Limits = Limits {
-    services: 8,
-    backends: 16,
-    slots: 1 << 15,
-    flows: 1024,
-};
+const LIMITS: Limits = Limits { services: 8, backends: 16, slots: 1 << 15, flows: 1024 };
 const STAY: Flows = Flows::Stay;
 
 fn tables() -> Tables {
@@ -43,26 +38,12 @@ fn service(number: u8, members: &[(u8, u32, Flows)]) -> DesiredService {
         flows: *flows,
     };
     let members = members.iter().map(member).collect();
-    DesiredService {
-        key: key(number),
-        forward: Forward::Ipip,
-        members,
-    }
+    DesiredService { key: key(number), forward: Forward::Ipip, members }
 }
 
 fn route(_: &Address) -> Option<Route> {
-    let link = Link {
-        destination: [2; 6],
-        source: [4; 6],
-    };
-    Some(Route {
-        source: address(1),
-        next: NextHop {
-            interface: 3,
-            mtu: 1500,
-            link,
-        },
-    })
+    let link = Link { destination: [2; 6], source: [4; 6] };
+    Some(Route { source: address(1), next: NextHop { interface: 3, mtu: 1500, link } })
 }
 
 fn commit(tables: &mut Tables, desired: &[DesiredService]) -> Committed {
@@ -78,10 +59,7 @@ fn a_service_without_backends_takes_no_slots_and_one_with_takes_its_own() {
     assert_eq!(tables.slot_usage().0, 0);
     for round in 0..10 {
         let weight = 100 + round % 2;
-        commit(
-            &mut tables,
-            &[service(1, &[(11, weight, STAY), (12, 100, STAY)])],
-        );
+        commit(&mut tables, &[service(1, &[(11, weight, STAY), (12, 100, STAY)])]);
         assert_eq!(tables.slot_usage().0, 4096, "round {round}");
     }
     commit(&mut tables, &[]);
@@ -99,9 +77,8 @@ fn what_is_as_desired_is_left_alone() {
 #[test]
 fn a_restart_finds_everything_and_changes_nothing() {
     let mut tables = tables();
-    let desired: Vec<DesiredService> = (1..=5)
-        .map(|number| service(number, &[(11, 100, STAY), (12, 50, STAY)]))
-        .collect();
+    let desired: Vec<DesiredService> =
+        (1..=5).map(|number| service(number, &[(11, 100, STAY), (12, 50, STAY)])).collect();
     commit(&mut tables, &desired);
     let used = tables.slot_usage();
     let slots = tables.slots(&key(3));
@@ -124,38 +101,17 @@ fn arrays_of_another_key_are_refused() {
 #[test]
 fn a_drained_backend_keeps_old_flows_and_a_failed_one_does_not() {
     let mut tables = tables();
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
-    );
+    commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     let first = tables.backend_id(&key(1), &address(11)).expect("entered");
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 0, Flows::Drain), (12, 100, STAY)])],
-    );
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Drain), (12, 100, STAY)])]);
     let slots = tables.slots(&key(1));
     assert!(slots.iter().all(|slot| slot.current != first));
-    assert_eq!(
-        slots.iter().filter(|slot| slot.previous == first).count(),
-        2048
-    );
+    assert_eq!(slots.iter().filter(|slot| slot.previous == first).count(), 2048);
     let generation = tables.arrays().backends[usize::from(first)].generation();
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 0, Flows::Leave), (12, 100, STAY)])],
-    );
-    assert!(
-        tables
-            .slots(&key(1))
-            .iter()
-            .all(|slot| slot.previous != first)
-    );
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Leave), (12, 100, STAY)])]);
+    assert!(tables.slots(&key(1)).iter().all(|slot| slot.previous != first));
     let entry = &tables.arrays().backends[usize::from(first)];
-    assert_ne!(
-        entry.generation(),
-        generation,
-        "remembered flows are forgotten"
-    );
+    assert_ne!(entry.generation(), generation, "remembered flows are forgotten");
 }
 
 #[test]
@@ -165,9 +121,7 @@ fn an_index_is_used_again_under_another_generation() {
     for round in 0..100 {
         let number = 11 + round % 2;
         commit(&mut tables, &[service(1, &[(number, 100, STAY)])]);
-        let id = tables
-            .backend_id(&key(1), &address(number))
-            .expect("entered");
+        let id = tables.backend_id(&key(1), &address(number)).expect("entered");
         let generation = tables.arrays().backends[usize::from(id)].generation();
         assert_ne!(seen.insert(id, generation), Some(generation));
     }
@@ -177,56 +131,32 @@ fn an_index_is_used_again_under_another_generation() {
 #[test]
 fn full_tables_say_so_and_what_was_there_stays() {
     let mut tables = tables();
-    let nine: Vec<DesiredService> = (1..=9)
-        .map(|number| service(number, &[(11, 100, STAY)]))
-        .collect();
+    let nine: Vec<DesiredService> =
+        (1..=9).map(|number| service(number, &[(11, 100, STAY)])).collect();
     commit(&mut tables, &nine[..3]);
     assert!(tables.commit(&nine, route).is_err());
     assert_eq!(tables.slots(&key(1)).len(), 4096);
     let many: Vec<(u8, u32, Flows)> = (1..=17).map(|number| (number, 100, STAY)).collect();
     let mut tables = self::tables();
-    assert_eq!(
-        tables.commit(&[service(1, &many)], route),
-        Err(CommitError::BackendsFull)
-    );
+    assert_eq!(tables.commit(&[service(1, &many)], route), Err(CommitError::BackendsFull));
 }
 
 #[test]
 fn a_settled_slot_forgets_unless_its_flows_are_alive() {
     let mut tables = tables();
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
-    );
-    commit(
-        &mut tables,
-        &[service(
-            1,
-            &[(11, 100, STAY), (12, 100, STAY), (13, 100, STAY)],
-        )],
-    );
+    commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
+    commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY), (13, 100, STAY)])]);
     let slots = tables.slots(&key(1));
-    let disputed = slots
-        .iter()
-        .position(|slot| slot.is_disputed())
-        .expect("one that moved");
+    let disputed = slots.iter().position(|slot| slot.is_disputed()).expect("one that moved");
     let previous = slots[disputed].previous;
     let generation = tables.arrays().backends[usize::from(previous)].generation();
     let mask = tables.arrays().flows.len() as u32 - 1;
     let flow = disputed as u64 | 7 << 32;
-    let remembered = lb_common::flow::Remembered {
-        backend: previous,
-        generation,
-        seen: 40,
-    };
+    let remembered = lb_common::flow::Remembered { backend: previous, generation, seen: 40 };
     tables.arrays().flows[FlowSet::of(flow, mask) as usize].put(flow, remembered);
     assert_eq!(tables.settle(&key(1), 10, |_| false), 1);
     assert!(tables.slots(&key(1))[disputed].is_disputed());
-    let other = lb_common::flow::Remembered {
-        seen: 60,
-        backend: 0,
-        generation: 0,
-    };
+    let other = lb_common::flow::Remembered { seen: 60, backend: 0, generation: 0 };
     tables.arrays().flows[0].put(1 << 50, other);
     assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
 }
@@ -234,34 +164,18 @@ fn a_settled_slot_forgets_unless_its_flows_are_alive() {
 #[test]
 fn draining_every_backend_keeps_their_flows_and_settling_does_not_stumble() {
     let mut tables = tables();
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
-    );
+    commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     let before = tables.slots(&key(1));
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 0, Flows::Drain), (12, 0, Flows::Drain)])],
-    );
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Drain), (12, 0, Flows::Drain)])]);
     let slots = tables.slots(&key(1));
     assert_eq!(slots.len(), before.len());
     for (before, now) in before.iter().zip(&slots) {
         assert_eq!((now.current, now.previous), (0, before.current));
     }
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 100, STAY), (12, 100, STAY)])],
-    );
+    commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     let back = tables.slots(&key(1));
-    assert!(
-        back.iter()
-            .zip(&before)
-            .all(|(back, before)| back.current == before.current)
-    );
-    commit(
-        &mut tables,
-        &[service(1, &[(11, 0, Flows::Leave), (12, 0, Flows::Leave)])],
-    );
+    assert!(back.iter().zip(&before).all(|(back, before)| back.current == before.current));
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Leave), (12, 0, Flows::Leave)])]);
     assert_eq!(tables.slots(&key(1)), []);
     assert_eq!(tables.settle(&key(1), 10, |_| true), 0);
 }
@@ -272,11 +186,7 @@ fn settling_a_service_without_slots_ignores_what_the_cache_remembers() {
     commit(&mut tables, &[service(1, &[(11, 100, STAY)])]);
     let id = tables.backend_id(&key(1), &address(11)).expect("entered");
     let generation = tables.arrays().backends[usize::from(id)].generation();
-    let remembered = lb_common::flow::Remembered {
-        backend: id,
-        generation,
-        seen: 1,
-    };
+    let remembered = lb_common::flow::Remembered { backend: id, generation, seen: 1 };
     tables.arrays().flows[0].put(1, remembered);
     commit(&mut tables, &[service(1, &[(11, 0, STAY)])]);
     tables.settle(&key(1), 10, |_| false);

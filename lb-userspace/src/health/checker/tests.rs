@@ -17,11 +17,7 @@ impl Fixture {
     fn new() -> Self {
         let (sender, results) = mpsc::channel(64);
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-        Self {
-            checker: Checker::new(sender),
-            results,
-            listener,
-        }
+        Self { checker: Checker::new(sender), results, listener }
     }
 
     fn target(&self, service: &str, generation: u64) -> Target {
@@ -59,10 +55,7 @@ async fn checks_soon_and_then_again_and_again() {
     fixture.checker.reconcile(vec![fixture.target("web", 7)]);
     let first = fixture.next().await;
     assert!(started.elapsed() < Schedule::SOON + Duration::from_millis(50));
-    assert_eq!(
-        (first.backend.to_string(), first.generation),
-        ("web/127.0.0.1".into(), 7)
-    );
+    assert_eq!((first.backend.to_string(), first.generation), ("web/127.0.0.1".into(), 7));
     assert!(first.outcome.is_ok());
     fixture.next().await;
     let second = Instant::now();
@@ -70,32 +63,21 @@ async fn checks_soon_and_then_again_and_again() {
         fixture.next().await;
     }
     let elapsed = second.elapsed();
-    assert!(
-        elapsed > INTERVAL * 3 - Duration::from_millis(30),
-        "{elapsed:?}"
-    );
-    assert!(
-        elapsed < INTERVAL * 3 + Duration::from_millis(100),
-        "{elapsed:?}"
-    );
+    assert!(elapsed > INTERVAL * 3 - Duration::from_millis(30), "{elapsed:?}");
+    assert!(elapsed < INTERVAL * 3 + Duration::from_millis(100), "{elapsed:?}");
 }
 
 #[tokio::test]
 async fn a_stopped_target_is_silent_and_a_changed_one_starts_anew() {
     let mut fixture = Fixture::new();
-    fixture
-        .checker
-        .reconcile(vec![fixture.target("a", 1), fixture.target("b", 1)]);
+    fixture.checker.reconcile(vec![fixture.target("a", 1), fixture.target("b", 1)]);
     fixture.next().await;
     fixture.next().await;
     fixture.checker.reconcile(vec![fixture.target("b", 2)]);
     while fixture.results.try_recv().is_ok() {}
     for _ in 0..4 {
         let result = fixture.next().await;
-        assert_eq!(
-            (result.backend.to_string(), result.generation),
-            ("b/127.0.0.1".into(), 2)
-        );
+        assert_eq!((result.backend.to_string(), result.generation), ("b/127.0.0.1".into(), 2));
     }
     fixture.checker.reconcile(vec![]);
     while fixture.results.try_recv().is_ok() {}
@@ -112,9 +94,7 @@ async fn an_equal_target_keeps_its_rhythm() {
     let started = Instant::now();
     let mut count = 0;
     while started.elapsed() < INTERVAL * 5 {
-        fixture
-            .checker
-            .reconcile(vec![target.clone(), target.clone()]);
+        fixture.checker.reconcile(vec![target.clone(), target.clone()]);
         tokio::time::sleep(Duration::from_millis(20)).await;
         while fixture.results.try_recv().is_ok() {
             count += 1;
@@ -127,15 +107,9 @@ async fn an_equal_target_keeps_its_rhythm() {
 async fn what_fails_says_why() {
     let mut fixture = Fixture::new();
     let target = fixture.target("web", 1);
-    drop(std::mem::replace(
-        &mut fixture.listener,
-        TcpListener::bind("127.0.0.1:0").expect("bind"),
-    ));
+    drop(std::mem::replace(&mut fixture.listener, TcpListener::bind("127.0.0.1:0").expect("bind")));
     fixture.checker.reconcile(vec![target]);
-    assert_eq!(
-        fixture.next().await.outcome,
-        Err(CheckFailure::ConnectRefused)
-    );
+    assert_eq!(fixture.next().await.outcome, Err(CheckFailure::ConnectRefused));
 }
 
 /// The product's promise counts on it: a backend that fails right after a check that passed is
@@ -143,32 +117,22 @@ async fn what_fails_says_why() {
 #[tokio::test]
 async fn checks_that_take_the_whole_interval_do_not_miss_a_turn() {
     let socket = tokio::net::TcpSocket::new_v4().expect("socket");
-    socket
-        .bind("127.0.0.1:0".parse().expect("address"))
-        .expect("bind");
+    socket.bind("127.0.0.1:0".parse().expect("address")).expect("bind");
     let listener = socket.listen(0).expect("listen");
     let address = listener.local_addr().expect("address");
-    let _full = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("connect");
+    let _full = tokio::net::TcpStream::connect(address).await.expect("connect");
     let mut fixture = Fixture::new();
     let mut target = fixture.target("web", 1);
     target.check.port = address.port();
     fixture.checker.reconcile(vec![target]);
     for _ in 0..2 {
-        assert_eq!(
-            fixture.next().await.outcome,
-            Err(CheckFailure::TimedOut(INTERVAL))
-        );
+        assert_eq!(fixture.next().await.outcome, Err(CheckFailure::TimedOut(INTERVAL)));
     }
     let second = Instant::now();
     for _ in 0..5 {
         fixture.next().await;
     }
-    assert!(
-        second.elapsed() < INTERVAL * 5 + Duration::from_millis(100),
-        "{second:?}"
-    );
+    assert!(second.elapsed() < INTERVAL * 5 + Duration::from_millis(100), "{second:?}");
 }
 
 #[test]
@@ -181,10 +145,7 @@ fn thousands_of_targets_spread_evenly() {
         let place = (schedule.second - epoch).as_millis() % 1000;
         tenths[(place / 100) as usize] += 1;
     }
-    assert!(
-        tenths.iter().all(|count| (800..1200).contains(count)),
-        "{tenths:?}"
-    );
+    assert!(tenths.iter().all(|count| (800..1200).contains(count)), "{tenths:?}");
 }
 
 proptest! {

@@ -9,15 +9,9 @@ use crate::metrics::{BACKEND_STATES, BackendReport, CheckMetrics, families::Fami
 
 pub(super) fn encode(to: &mut Families, backends: &[BackendReport]) -> fmt::Result {
     let traffic = |count: fn(&Counters) -> u64| {
-        backends
-            .iter()
-            .map(move |backend| (name(backend), count(&backend.counters)))
+        backends.iter().map(move |backend| (name(backend), count(&backend.counters)))
     };
-    to.counters(
-        "lb_backend_packets",
-        "Packets sent to the backend.",
-        traffic(|c| c.packets),
-    )?;
+    to.counters("lb_backend_packets", "Packets sent to the backend.", traffic(|c| c.packets))?;
     to.counters(
         "lb_backend_bytes",
         "Bytes of those packets from the client's IP header on, without tunnel headers.",
@@ -29,24 +23,13 @@ pub(super) fn encode(to: &mut Families, backends: &[BackendReport]) -> fmt::Resu
         traffic(|c| c.new_flows),
     )?;
     let states = backends.iter().flat_map(|backend| {
-        BACKEND_STATES.map(|state| {
-            (
-                (name(backend), [("state", state)]),
-                number(state == backend.state),
-            )
-        })
+        BACKEND_STATES
+            .map(|state| ((name(backend), [("state", state)]), number(state == backend.state)))
     });
-    to.gauges(
-        "lb_backend_state",
-        "1 for the state that the backend is in.",
-        states,
-    )?;
+    to.gauges("lb_backend_state", "1 for the state that the backend is in.", states)?;
     let weights = backends.iter().flat_map(|backend| {
-        [
-            ("config", backend.weight_config),
-            ("effective", backend.weight_effective),
-        ]
-        .map(|(kind, weight)| ((name(backend), [("kind", kind)]), weight))
+        [("config", backend.weight_config), ("effective", backend.weight_effective)]
+            .map(|(kind, weight)| ((name(backend), [("kind", kind)]), weight))
     });
     to.gauges(
         "lb_backend_weight",
@@ -56,38 +39,22 @@ pub(super) fn encode(to: &mut Families, backends: &[BackendReport]) -> fmt::Resu
     to.counters(
         "lb_backend_state_changes",
         "Changes of the backend's state.",
-        backends
-            .iter()
-            .map(|backend| (name(backend), backend.state_changes)),
+        backends.iter().map(|backend| (name(backend), backend.state_changes)),
     )?;
     to.gauges(
         "lb_backend_last_change_timestamp_seconds",
         "When the backend's state last changed, since 1970.",
-        backends
-            .iter()
-            .filter_map(|backend| Some((name(backend), backend.last_change?))),
+        backends.iter().filter_map(|backend| Some((name(backend), backend.last_change?))),
     )
 }
 
 pub(super) fn encode_checks(to: &mut Families, backends: &[BackendReport]) -> fmt::Result {
-    let checked = || {
-        backends
-            .iter()
-            .filter_map(|backend| Some((name(backend), backend.checks.as_ref()?)))
-    };
+    let checked =
+        || backends.iter().filter_map(|backend| Some((name(backend), backend.checks.as_ref()?)));
     let attempts = checked().flat_map(|(name, checks)| {
-        let CheckMetrics {
-            passed,
-            failed,
-            not_made,
-            ..
-        } = checks;
-        [
-            ("passed", *passed),
-            ("failed", *failed),
-            ("not_made", *not_made),
-        ]
-        .map(|(result, count)| ((name, [("result", result)]), count))
+        let CheckMetrics { passed, failed, not_made, .. } = checks;
+        [("passed", *passed), ("failed", *failed), ("not_made", *not_made)]
+            .map(|(result, count)| ((name, [("result", result)]), count))
     });
     to.counters(
         "lb_check_attempts",

@@ -24,20 +24,13 @@ pub(super) fn encode(to: &mut Families, report: &Report) -> fmt::Result {
         "Memory of the daemon that is in RAM.",
         process.resident_bytes,
     )?;
-    to.gauge(
-        "process_open_fds",
-        "Open file descriptors.",
-        process.open_descriptors,
-    )?;
+    to.gauge("process_open_fds", "Open file descriptors.", process.open_descriptors)?;
     to.gauge(
         "lb_config_last_reload_success",
         "Whether the last attempt to load the configuration succeeded.",
         number(report.config.last_reload_success),
     )?;
-    let last_success = report
-        .config
-        .last_success
-        .duration_since(SystemTime::UNIX_EPOCH);
+    let last_success = report.config.last_success.duration_since(SystemTime::UNIX_EPOCH);
     to.gauge(
         "lb_config_last_reload_success_timestamp_seconds",
         "When the configuration was last loaded with success, since 1970.",

@@ -17,40 +17,21 @@ pub(super) fn encode(to: &mut Families, report: &Report) -> fmt::Result {
         };
         ([("action", action), ("reason", verdict.reason())], *count)
     });
-    to.counters(
-        "lb_xdp_packets",
-        "Packets by what the program did with them, and why.",
-        verdicts,
-    )?;
+    to.counters("lb_xdp_packets", "Packets by what the program did with them, and why.", verdicts)?;
     let attached = report.interfaces.iter().map(|interface| {
         let labels = [("iface", interface.name.as_str()), ("mode", interface.mode)];
         (labels, number(interface.attached))
     });
-    to.gauges(
-        "lb_xdp_attached",
-        "Whether the program is attached to the interface.",
-        attached,
-    )?;
+    to.gauges("lb_xdp_attached", "Whether the program is attached to the interface.", attached)?;
     tables(to, report)
 }
 
 fn tables(to: &mut Families, report: &Report) -> fmt::Result {
     let tables = &report.tables;
-    let slots = [
-        ("used", tables.slots_used),
-        ("capacity", tables.slots_capacity),
-    ]
-    .map(|(stat, count)| ([("stat", stat)], count));
-    to.gauges(
-        "lb_slots",
-        "Slots of all tables: in use, and all that there are.",
-        slots,
-    )?;
-    to.counter(
-        "lb_table_rebuilds",
-        "Tables of slots that were computed anew.",
-        tables.rebuilds,
-    )?;
+    let slots = [("used", tables.slots_used), ("capacity", tables.slots_capacity)]
+        .map(|(stat, count)| ([("stat", stat)], count));
+    to.gauges("lb_slots", "Slots of all tables: in use, and all that there are.", slots)?;
+    to.counter("lb_table_rebuilds", "Tables of slots that were computed anew.", tables.rebuilds)?;
     to.counter(
         "lb_table_disrupted_slots",
         "Slots that went from one backend to another.",

@@ -21,11 +21,7 @@ pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Resu
             (labels, count(&service.counters))
         })
     };
-    to.counters(
-        "lb_service_packets",
-        "Packets sent on to backends.",
-        traffic(|c| c.packets),
-    )?;
+    to.counters("lb_service_packets", "Packets sent on to backends.", traffic(|c| c.packets))?;
     to.counters(
         "lb_service_bytes",
         "Bytes of those packets from the client's IP header on, without tunnel headers.",
@@ -39,25 +35,17 @@ pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Resu
     to.gauges(
         "lb_service_backends",
         "Backends of the service, whatever their state.",
-        services
-            .iter()
-            .map(|service| (name(service), service.backends)),
+        services.iter().map(|service| (name(service), service.backends)),
     )?;
     to.gauges(
         "lb_service_up",
         "Whether a backend of the service takes new flows.",
-        services
-            .iter()
-            .map(|service| (name(service), number(service.up))),
+        services.iter().map(|service| (name(service), number(service.up))),
     )
 }
 
 pub(super) fn encode_sources(to: &mut Families, sources: &[SourceReport]) -> fmt::Result {
-    let by_service = || {
-        sources
-            .iter()
-            .map(|source| ([("service", &source.service)], source))
-    };
+    let by_service = || sources.iter().map(|source| ([("service", &source.service)], source));
     to.gauges(
         "lb_source_up",
         "Whether the service's registry answers, and what it says is good.",
@@ -70,10 +58,7 @@ pub(super) fn encode_sources(to: &mut Families, sources: &[SourceReport]) -> fmt
     )?;
     let updates = sources.iter().flat_map(|source| {
         [("ok", source.updates_ok), ("failed", source.updates_failed)].map(|(result, count)| {
-            (
-                [("service", source.service.as_str()), ("result", result)],
-                count,
-            )
+            ([("service", source.service.as_str()), ("result", result)], count)
         })
     });
     to.counters(

@@ -17,11 +17,7 @@ use crate::{
 
 /// A small report in which every family has a sample.
 pub(in crate::metrics) fn report() -> Report {
-    let counters = |packets| Counters {
-        packets,
-        bytes: packets * 100,
-        new_flows: packets / 10,
-    };
+    let counters = |packets| Counters { packets, bytes: packets * 100, new_flows: packets / 10 };
     let mut checks = CheckMetrics::default();
     checks.record(&Ok(Duration::from_micros(1500)));
     checks.record(&Ok(Duration::from_millis(250)));
@@ -112,11 +108,7 @@ fn the_classic_format_is_as_recorded() {
 
 #[test]
 fn nothing_at_all_is_still_well_formed() {
-    let empty = Report {
-        services: vec![],
-        backends: vec![],
-        ..report()
-    };
+    let empty = Report { services: vec![], backends: vec![], ..report() };
     let text = encode(empty, Format::Classic);
     assert!(text.contains("# TYPE lb_service_packets_total counter\n"));
     assert!(!text.contains("service=\"web\",proto"));
@@ -128,10 +120,7 @@ fn labels_cannot_break_out() {
     let mut report = report();
     report.interfaces[0].name = "a\"} 7\n\\".to_owned();
     let text = encode(report, Format::Classic);
-    assert!(
-        text.contains(r#"lb_xdp_attached{iface="a\"} 7\n\\",mode="native"} 1"#),
-        "{text}"
-    );
+    assert!(text.contains(r#"lb_xdp_attached{iface="a\"} 7\n\\",mode="native"} 1"#), "{text}");
     promtool(&text);
 }
 
@@ -171,8 +160,5 @@ fn promtool(text: &str) {
     let output = promtool.wait_with_output().expect("promtool ends");
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said);
-    assert!(
-        output.status.success() && said.trim().is_empty(),
-        "promtool says:\n{said}"
-    );
+    assert!(output.status.success() && said.trim().is_empty(), "promtool says:\n{said}");
 }

@@ -20,11 +20,7 @@ impl Observer for FakeObserver {
 
     fn readiness(&self) -> Result<(), Vec<String>> {
         let problems = self.problems.lock().expect("lock").clone();
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
     }
 }
 
@@ -40,11 +36,7 @@ impl Fixture {
         let address = listener.local_addr().expect("address");
         let observer = Arc::new(FakeObserver::default());
         let server = tokio::spawn(serve(listener, Arc::clone(&observer) as Arc<dyn Observer>));
-        Self {
-            address,
-            observer,
-            _server: server,
-        }
+        Self { address, observer, _server: server }
     }
 
     async fn ask(&self, head: &str) -> String {
@@ -68,32 +60,19 @@ async fn serves_both_formats() {
     let accept = "GET /metrics HTTP/1.1\r\nAccept: text/plain\r\n\
                   Accept: application/openmetrics-text;version=1.0.0";
     let open = fixture.ask(accept).await;
-    assert!(
-        open.contains("content-type: application/openmetrics-text; version=1.0.0;"),
-        "{open}"
-    );
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0;"), "{open}");
     assert!(open.contains("\n# TYPE lb_service_packets counter\n") && open.ends_with("# EOF\n"));
 }
 
 #[tokio::test]
 async fn says_whether_it_is_ready_and_why_not() {
     let fixture = Fixture::new().await;
-    assert!(
-        fixture
-            .ask("GET /readyz HTTP/1.1")
-            .await
-            .ends_with("\r\n\r\nok\n")
-    );
+    assert!(fixture.ask("GET /readyz HTTP/1.1").await.ends_with("\r\n\r\nok\n"));
     *fixture.observer.problems.lock().expect("lock") = vec!["eth0: detached".into(), "b".into()];
     let answer = fixture.ask("GET /readyz?verbose HTTP/1.1").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\neth0: detached\nb\n"), "{answer}");
-    assert!(
-        fixture
-            .ask("GET /livez HTTP/1.1")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(fixture.ask("GET /livez HTTP/1.1").await.starts_with("HTTP/1.1 200 "));
 }
 
 #[tokio::test]
@@ -109,10 +88,7 @@ async fn refuses_the_rest() {
         assert!(answer.starts_with(expected), "{head}: {answer}");
     }
     let head = fixture.ask("HEAD /metrics HTTP/1.1").await;
-    assert!(
-        head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"),
-        "{head}"
-    );
+    assert!(head.starts_with("HTTP/1.1 200 ") && head.ends_with("\r\n\r\n"), "{head}");
 }
 
 #[tokio::test]
@@ -122,24 +98,10 @@ async fn idle_connections_cannot_use_it_up() {
     for _ in 0..CONNECTIONS - 1 {
         idle.push(TcpStream::connect(fixture.address).await.expect("connect"));
     }
-    assert!(
-        fixture
-            .ask("GET /livez HTTP/1.1")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(fixture.ask("GET /livez HTTP/1.1").await.starts_with("HTTP/1.1 200 "));
     idle.push(TcpStream::connect(fixture.address).await.expect("connect"));
-    let waits = timeout(
-        Duration::from_millis(300),
-        fixture.ask("GET /livez HTTP/1.1"),
-    )
-    .await;
+    let waits = timeout(Duration::from_millis(300), fixture.ask("GET /livez HTTP/1.1")).await;
     assert!(waits.is_err(), "a connection too many was served");
     idle.pop();
-    assert!(
-        fixture
-            .ask("GET /livez HTTP/1.1")
-            .await
-            .starts_with("HTTP/1.1 200 ")
-    );
+    assert!(fixture.ask("GET /livez HTTP/1.1").await.starts_with("HTTP/1.1 200 "));
 }

@@ -28,12 +28,8 @@ fn reads_a_neighbour_on_the_link() {
                 RouteAttribute::PrefSource(address(source).into()),
             ],
         );
-        let expected = Hop {
-            interface: 7,
-            neighbour: address(target),
-            source: address(source),
-            mtu: None,
-        };
+        let expected =
+            Hop { interface: 7, neighbour: address(target), source: address(source), mtu: None };
         assert_eq!(hop(address(target), &answer), Ok(expected));
     }
 }
@@ -72,38 +68,23 @@ fn takes_the_first_living_path() {
         ],
     );
     let hop = hop(address("192.0.2.1"), &answer).expect("a hop");
-    assert_eq!(
-        (hop.interface, hop.neighbour),
-        (5, address("10.0.5.1")),
-        "{hop:?}"
-    );
+    assert_eq!((hop.interface, hop.neighbour), (5, address("10.0.5.1")), "{hop:?}");
     assert_eq!(hop.source, address("10.0.5.2"));
 }
 
 #[test]
 fn a_route_may_lower_the_mtu() {
     let metrics = vec![RouteMetric::Advmss(1200), RouteMetric::Mtu(1400)];
-    let answer = answer(
-        RouteType::Unicast,
-        vec![RouteAttribute::Oif(7), RouteAttribute::Metrics(metrics)],
-    );
-    assert_eq!(
-        hop(address("10.0.0.2"), &answer).expect("a hop").mtu,
-        Some(1400)
-    );
+    let answer =
+        answer(RouteType::Unicast, vec![RouteAttribute::Oif(7), RouteAttribute::Metrics(metrics)]);
+    assert_eq!(hop(address("10.0.0.2"), &answer).expect("a hop").mtu, Some(1400));
 }
 
 #[test]
 fn knows_routes_that_lead_nowhere() {
     let target = address("10.0.0.2");
-    assert_eq!(
-        hop(target, &answer(RouteType::Local, vec![])),
-        Err(Fault::Local)
-    );
-    let tunnel = vec![
-        RouteAttribute::Oif(7),
-        RouteAttribute::EncapType(RouteLwEnCapType::Mpls),
-    ];
+    assert_eq!(hop(target, &answer(RouteType::Local, vec![])), Err(Fault::Local));
+    let tunnel = vec![RouteAttribute::Oif(7), RouteAttribute::EncapType(RouteLwEnCapType::Mpls)];
     for answer in [
         answer(RouteType::Broadcast, vec![RouteAttribute::Oif(7)]),
         answer(RouteType::BlackHole, vec![RouteAttribute::Oif(7)]),
@@ -121,14 +102,9 @@ fn tells_refusals_from_trouble_of_the_kernel() {
     let refusal = |errno: Errno| refusal(&errno.into());
     assert_eq!(
         refusal(Errno::ENETUNREACH),
-        Some(Fault::NoRoute(
-            "nothing in the routing table matches the address".into()
-        ))
+        Some(Fault::NoRoute("nothing in the routing table matches the address".into()))
     );
-    assert_eq!(
-        refusal(Errno::EACCES),
-        Some(Fault::NoRoute(PROHIBIT.into()))
-    );
+    assert_eq!(refusal(Errno::EACCES), Some(Fault::NoRoute(PROHIBIT.into())));
     assert_eq!(refusal(Errno::ENOBUFS), None);
     assert_eq!(
         super::refusal(&io::ErrorKind::TimedOut.into()),
@@ -142,8 +118,5 @@ fn asks_for_the_whole_address() {
     let question = question(address("fd00::2"));
     assert_eq!(question.header.address_family, AddressFamily::Inet6);
     assert_eq!(question.header.destination_prefix_length, 128);
-    assert_eq!(
-        question.attributes,
-        [RouteAttribute::Destination(address("fd00::2").into())]
-    );
+    assert_eq!(question.attributes, [RouteAttribute::Destination(address("fd00::2").into())]);
 }

@@ -13,24 +13,15 @@ fn way(last: u8) -> Way {
 }
 
 fn unresolved(last: u8) -> Fault {
-    Fault::Unresolved {
-        next_hop: [10, 0, 0, last].into(),
-        interface_name: "eth0".into(),
-    }
+    Fault::Unresolved { next_hop: [10, 0, 0, last].into(), interface_name: "eth0".into() }
 }
 
 fn asking(last: u8) -> Finding {
-    Finding::Unanswered {
-        fault: unresolved(last),
-        asked_in_vain: false,
-    }
+    Finding::Unanswered { fault: unresolved(last), asked_in_vain: false }
 }
 
 fn failed(last: u8) -> Finding {
-    Finding::Unanswered {
-        fault: unresolved(last),
-        asked_in_vain: true,
-    }
+    Finding::Unanswered { fault: unresolved(last), asked_in_vain: true }
 }
 
 /// Feeds findings, each with its time in milliseconds, and compares what is reported.
@@ -114,10 +105,7 @@ fn another_next_hop_has_its_own_time() {
 
 #[test]
 fn an_interface_that_is_down_is_reported_at_once() {
-    let down = Fault::Interface {
-        name: "eth0".into(),
-        problem: InterfaceProblem::Down,
-    };
+    let down = Fault::Interface { name: "eth0".into(), problem: InterfaceProblem::Down };
     play([
         (0, Finding::Way(way(9)), Some(Ok(way(9)))),
         (1, Finding::Fault(down.clone()), Some(Err(down))),
@@ -129,16 +117,9 @@ fn an_interface_that_is_down_is_reported_at_once() {
 #[test]
 fn keeps_what_is_known_while_the_kernel_cannot_be_read() {
     let unreadable = || Finding::Unreadable("timed out".into());
-    let watched = play([
-        (0, Finding::Way(way(9)), Some(Ok(way(9)))),
-        (1, unreadable(), None),
-    ]);
+    let watched = play([(0, Finding::Way(way(9)), Some(Ok(way(9)))), (1, unreadable(), None)]);
     assert!(!watched.is_settled(), "it is to be tried again");
-    play([(
-        0,
-        unreadable(),
-        Some(Err(Fault::Unreadable("timed out".into()))),
-    )]);
+    play([(0, unreadable(), Some(Err(Fault::Unreadable("timed out".into()))))]);
 }
 
 #[test]

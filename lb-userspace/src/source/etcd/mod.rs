@@ -97,15 +97,10 @@ impl Source for EtcdSource {
 fn snapshot(entries: &Entries, prefix: &[u8], vip: IpAddr) -> Result<Snapshot, SourceError> {
     let mut draft = Draft::new(vip);
     for (key, value) in entries {
-        let address = key
-            .strip_prefix(prefix)
-            .and_then(|rest| std::str::from_utf8(rest).ok());
+        let address = key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok());
         let address = address.ok_or_else(|| SourceError::entry(key, EntryProblem::NotAnAddress))?;
         let weight = weight(value).map_err(|problem| {
-            SourceError::entry(
-                key,
-                EntryProblem::Value(shown(problem.to_string().as_bytes())),
-            )
+            SourceError::entry(key, EntryProblem::Value(shown(problem.to_string().as_bytes())))
         })?;
         draft.add(address, weight)?;
     }
@@ -132,17 +127,10 @@ mod tests {
     use super::*;
 
     fn read(entries: &[(&[u8], &[u8])]) -> Result<Vec<(String, u16)>, String> {
-        let entries = entries
-            .iter()
-            .map(|(key, value)| (key.to_vec(), value.to_vec()))
-            .collect();
+        let entries = entries.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         let vip = "10.200.0.1".parse().expect("address");
         let snapshot = snapshot(&entries, b"lb/web/", vip).map_err(|error| error.to_string())?;
-        Ok(snapshot
-            .backends
-            .iter()
-            .map(|b| (b.address.to_string(), b.weight))
-            .collect())
+        Ok(snapshot.backends.iter().map(|b| (b.address.to_string(), b.weight)).collect())
     }
 
     #[test]
@@ -162,18 +150,10 @@ mod tests {
         for (key, value, expected) in [
             (&b"lb/web/"[..], &b""[..], "entry ``"),
             (b"lb/web/10.0.1.2/status", b"", "entry `10.0.1.2/status`"),
-            (
-                b"lb/web/10.0.1.2",
-                b"7",
-                "entry `lb/web/10.0.1.2` is refused",
-            ),
+            (b"lb/web/10.0.1.2", b"7", "entry `lb/web/10.0.1.2` is refused"),
             (b"lb/web/10.0.1.2", b"{\"weight\":-1}", "the weight -1"),
             (b"lb/web/10.0.1.2", b"{\"wieght\":1}", "unknown field"),
-            (
-                b"lb/web/10.0.\xff",
-                b"",
-                "this is not an IPv4 or IPv6 address",
-            ),
+            (b"lb/web/10.0.\xff", b"", "this is not an IPv4 or IPv6 address"),
             (b"lb/web/10.0.\n1", b"", r"entry `10.0.\n1`"),
         ] {
             let error = read(&[(b"lb/web/10.0.1.1", b""), (key, value)]).expect_err(expected);

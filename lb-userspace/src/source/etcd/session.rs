@@ -65,9 +65,8 @@ impl Session {
         if listed.more {
             return Err(SourceError::TooMany);
         }
-        let header = listed
-            .header
-            .ok_or_else(|| failed("its answer has no revision".to_owned()))?;
+        let header =
+            listed.header.ok_or_else(|| failed("its answer has no revision".to_owned()))?;
 
         let create = WatchCreateRequest {
             key: prefix.to_vec(),
@@ -75,13 +74,9 @@ impl Session {
             start_revision: header.revision + 1,
             progress_notify: true,
         };
-        let mut request = Request::new(WatchRequest {
-            create: Some(create),
-        });
+        let mut request = Request::new(WatchRequest { create: Some(create) });
         // Without this, a member that has lost the others keeps the watch open and says nothing.
-        request
-            .metadata_mut()
-            .insert("hasleader", MetadataValue::from_static("true"));
+        request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
         let watch = within(async {
             client.ready().await.map_err(|error| chain(&error))?;
             let path = PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
@@ -91,16 +86,8 @@ impl Session {
         });
         let watch = watch.await.map_err(failed)?.into_inner();
 
-        let entries = listed
-            .entries
-            .into_iter()
-            .map(|Entry { key, value }| (key, value))
-            .collect();
-        Ok(Self {
-            endpoint: endpoint.to_owned(),
-            watch,
-            entries,
-        })
+        let entries = listed.entries.into_iter().map(|Entry { key, value }| (key, value)).collect();
+        Ok(Self { endpoint: endpoint.to_owned(), watch, entries })
     }
 
     pub(super) const fn entries(&self) -> &Entries {
@@ -122,11 +109,7 @@ impl Session {
     /// Waits for a message; true if it brought events.
     async fn apply_next(&mut self) -> Result<bool, SourceError> {
         let failed = |problem: &str| unreachable(&self.endpoint, problem);
-        let message = self
-            .watch
-            .message()
-            .await
-            .map_err(|status| failed(&described(&status)))?;
+        let message = self.watch.message().await.map_err(|status| failed(&described(&status)))?;
         let message = message.ok_or_else(|| failed("it ended the watch"))?;
         if message.compact_revision != 0 {
             return Err(failed("it no longer keeps all changes since the list"));
@@ -136,10 +119,7 @@ impl Session {
             return Err(failed(&format!("it ended the watch: {reason}")));
         }
         let has_events = !message.events.is_empty();
-        message
-            .events
-            .into_iter()
-            .for_each(|event| self.apply(event));
+        message.events.into_iter().for_each(|event| self.apply(event));
         // The list has this limit too; what is beyond it is not worth keeping.
         if self.entries.len() > MAX_ENTRIES {
             return Err(SourceError::TooMany);
@@ -189,27 +169,18 @@ fn end_of_prefix(prefix: &[u8]) -> Vec<u8> {
 
 fn unreachable(endpoint: &str, problem: &str) -> SourceError {
     let place = format!("etcd at {}", shown(endpoint.as_bytes()));
-    SourceError::Unreachable {
-        place,
-        problem: problem.to_owned(),
-    }
+    SourceError::Unreachable { place, problem: problem.to_owned() }
 }
 
 fn described(status: &Status) -> String {
     let source = std::error::Error::source(status).map(|source| format!(": {}", chain(source)));
-    format!(
-        "{}{}",
-        shown(status.message().as_bytes()),
-        source.unwrap_or_default()
-    )
+    format!("{}{}", shown(status.message().as_bytes()), source.unwrap_or_default())
 }
 
 /// An error with its causes, because the first one often says no more than "transport error".
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut texts: Vec<_> = causes
-        .map(|error| shown(error.to_string().as_bytes()))
-        .collect();
+    let mut texts: Vec<_> = causes.map(|error| shown(error.to_string().as_bytes())).collect();
     texts.dedup();
     texts.join(": ")
 }

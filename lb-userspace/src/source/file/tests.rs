@@ -35,9 +35,7 @@ impl Fixture {
 
     /// Last parts of the addresses of the next answer.
     async fn next(&mut self) -> Result<Vec<u8>, String> {
-        let answer = timeout(Duration::from_secs(10), self.source.next())
-            .await
-            .expect("answer");
+        let answer = timeout(Duration::from_secs(10), self.source.next()).await.expect("answer");
         let last = |address: IpAddr| match address {
             IpAddr::V4(v4) => v4.octets()[3],
             IpAddr::V6(v6) => v6.octets()[15],
@@ -48,9 +46,7 @@ impl Fixture {
     }
 
     async fn soon(&mut self) -> Result<Vec<u8>, String> {
-        timeout(SOON, self.next())
-            .await
-            .expect("an answer without polling")
+        timeout(SOON, self.next()).await.expect("an answer without polling")
     }
 
     async fn silent(&mut self, time: Duration) {
@@ -60,9 +56,7 @@ impl Fixture {
 }
 
 fn list(addresses: &[&str]) -> String {
-    let entries = addresses
-        .iter()
-        .map(|address| format!("[[backend]]\naddress = \"{address}\"\n"));
+    let entries = addresses.iter().map(|address| format!("[[backend]]\naddress = \"{address}\"\n"));
     entries.collect()
 }
 
@@ -107,10 +101,7 @@ async fn follows_the_link_of_a_config_map() {
 async fn a_missing_file_is_an_error_once_and_never_empty() {
     let mut fixture = Fixture::new("web.toml");
     let error = fixture.soon().await.expect_err("no file");
-    assert!(
-        error.contains("web.toml cannot be read: No such file"),
-        "{error}"
-    );
+    assert!(error.contains("web.toml cannot be read: No such file"), "{error}");
     fixture.silent(Duration::from_millis(2500)).await;
     fixture.write("web.toml", &["10.0.1.1"]);
     assert_eq!(fixture.soon().await, Ok(vec![1]));
@@ -165,24 +156,12 @@ async fn refuses_pipes_directories_and_giants() {
     let mut fixture = Fixture::new("web.toml");
     let path = fixture.path("web.toml");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("pipe");
-    assert!(
-        fixture
-            .soon()
-            .await
-            .expect_err("pipe")
-            .contains("not a regular file")
-    );
+    assert!(fixture.soon().await.expect_err("pipe").contains("not a regular file"));
     fs::remove_file(&path).expect("remove");
     let giant = File::create(&path).expect("create");
     giant.set_len(LARGEST + 1).expect("sparse");
     drop(giant);
-    assert!(
-        fixture
-            .next()
-            .await
-            .expect_err("giant")
-            .contains("larger than 16 MiB")
-    );
+    assert!(fixture.next().await.expect_err("giant").contains("larger than 16 MiB"));
 }
 
 #[tokio::test]

@@ -31,29 +31,20 @@ pub(crate) async fn run(arguments: DownloadArguments) -> anyhow::Result<()> {
 }
 
 async fn load(local: SocketAddr, arguments: &DownloadArguments) -> Result<u64, Fault> {
-    let DownloadArguments {
-        target,
-        bytes,
-        seconds,
-    } = arguments;
+    let DownloadArguments { target, bytes, seconds } = arguments;
     let path = format!("/download?bytes={bytes}&seconds={seconds}");
     let answer = exchange::get(*target, local, &path).await?;
     if answer.length != *bytes {
-        return Err(Fault::wrong(&format!(
-            "{} bytes announced, {bytes} wanted",
-            answer.length
-        )));
+        return Err(Fault::wrong(&format!("{} bytes announced, {bytes} wanted", answer.length)));
     }
     let backend = answer.backend.clone();
     let local = answer.stream.local_addr()?;
     print(&DownloadLine::Started { backend, local })
         .map_err(|error| Fault::wrong(&error.to_string()))?;
     answer
-        .read(
-            |offset, piece| match content::first_difference(offset, piece) {
-                Some(at) => Err(Fault::wrong(&format!("byte {at} is not what was sent"))),
-                None => Ok(()),
-            },
-        )
+        .read(|offset, piece| match content::first_difference(offset, piece) {
+            Some(at) => Err(Fault::wrong(&format!("byte {at} is not what was sent"))),
+            None => Ok(()),
+        })
         .await
 }

@@ -55,12 +55,7 @@ pub(crate) async fn get(
     let backend = header(&head, "x-backend")?.to_owned();
     let length = header(&head, "content-length")?;
     let length = length.parse().map_err(|_| Fault::wrong(length))?;
-    Ok(Answer {
-        stream,
-        backend,
-        length,
-        body,
-    })
+    Ok(Answer { stream, backend, length, body })
 }
 
 async fn connect(target: SocketAddr, source: SocketAddr) -> io::Result<TcpStream> {
@@ -95,10 +90,7 @@ impl Answer {
             }
             piece.clear();
             if self.stream.read_buf(&mut piece).await? == 0 {
-                return Err(Fault::truncated(&format!(
-                    "byte {offset} of {}",
-                    self.length
-                )));
+                return Err(Fault::truncated(&format!("byte {offset} of {}", self.length)));
             }
         }
     }
@@ -114,17 +106,11 @@ fn header<'a>(head: &'a str, name: &str) -> Result<&'a str, Fault> {
 
 impl Fault {
     pub(crate) fn wrong(detail: &str) -> Self {
-        Self {
-            reason: Reason::Wrong,
-            detail: detail.into(),
-        }
+        Self { reason: Reason::Wrong, detail: detail.into() }
     }
 
     fn truncated(place: &str) -> Self {
-        Self {
-            reason: Reason::Truncated,
-            detail: format!("the connection ended at {place}"),
-        }
+        Self { reason: Reason::Truncated, detail: format!("the connection ended at {place}") }
     }
 }
 
@@ -136,9 +122,6 @@ impl From<io::Error> for Fault {
             ErrorKind::TimedOut | ErrorKind::HostUnreachable => Reason::Timeout,
             _ => Reason::Local,
         };
-        Self {
-            reason,
-            detail: error.to_string(),
-        }
+        Self { reason, detail: error.to_string() }
     }
 }

@@ -32,9 +32,7 @@ pub(crate) async fn run(arguments: LoadArguments) -> anyhow::Result<()> {
             }
         }
     });
-    tasks
-        .run_until(ledger.report(arguments.interval_ms, || sender.abort()))
-        .await
+    tasks.run_until(ledger.report(arguments.interval_ms, || sender.abort())).await
 }
 
 async fn account(ledger: Ledger, target: SocketAddr, source: SocketAddr) {
@@ -60,10 +58,7 @@ async fn request(target: SocketAddr, source: SocketAddr) -> Result<String, Fault
 }
 
 fn too_late() -> Fault {
-    Fault {
-        reason: Reason::Timeout,
-        detail: format!("no answer within {PATIENCE:?}"),
-    }
+    Fault { reason: Reason::Timeout, detail: format!("no answer within {PATIENCE:?}") }
 }
 
 /// Long enough for two lost SYNs (1 s, then 2 s): what fails now is lost, not slow.

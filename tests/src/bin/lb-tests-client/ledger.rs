@@ -79,10 +79,7 @@ impl Ledger {
 
 impl Accounts {
     fn close(&mut self, started_ms: u64) {
-        let open = self
-            .open
-            .get_mut(&started_ms)
-            .expect("what ends has started");
+        let open = self.open.get_mut(&started_ms).expect("what ends has started");
         *open -= 1;
         if *open == 0 {
             self.open.remove(&started_ms);

@@ -26,11 +26,7 @@ impl Sources {
 
     /// The next one; another program may have it.
     pub(crate) fn next(&mut self) -> SocketAddr {
-        self.port = if self.port == LAST {
-            FIRST
-        } else {
-            self.port + 1
-        };
+        self.port = if self.port == LAST { FIRST } else { self.port + 1 };
         SocketAddr::new(self.address, self.port)
     }
 }

@@ -51,34 +51,20 @@ pub(crate) async fn run(arguments: LoadArguments) -> anyhow::Result<()> {
             flows.iter().for_each(|flow| flow.give_up());
         }
     });
-    tasks
-        .run_until(ledger.report(arguments.interval_ms, || sender.abort()))
-        .await
+    tasks.run_until(ledger.report(arguments.interval_ms, || sender.abort())).await
 }
 
 impl Flow {
     async fn new(target: SocketAddr, ledger: Ledger) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((address_towards(target)?, 0)).await?;
-        socket
-            .connect(target)
-            .await
-            .with_context(|| format!("no way to {target}"))?;
-        Ok(Self {
-            socket,
-            open: RefCell::default(),
-            ledger,
-        })
+        socket.connect(target).await.with_context(|| format!("no way to {target}"))?;
+        Ok(Self { socket, open: RefCell::default(), ledger })
     }
 
     async fn send(&self, number: u64) {
         self.open.borrow_mut().insert(number, self.ledger.start());
         // An error here is about an earlier datagram, which will be missed by its number.
-        if self
-            .socket
-            .send(number.to_string().as_bytes())
-            .await
-            .is_err()
-        {
+        if self.socket.send(number.to_string().as_bytes()).await.is_err() {
             let _ = self.socket.send(number.to_string().as_bytes()).await;
         }
     }
@@ -111,10 +97,7 @@ impl Flow {
             self.ledger.failed(Failure {
                 started_ms,
                 after_ms: now - started_ms,
-                local: self
-                    .socket
-                    .local_addr()
-                    .expect("a bound socket has an address"),
+                local: self.socket.local_addr().expect("a bound socket has an address"),
                 reason: Reason::Timeout,
                 detail: format!("no echo of datagram {number} within {PATIENCE:?}"),
             });

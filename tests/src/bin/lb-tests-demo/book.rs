@@ -50,15 +50,8 @@ impl Book {
     /// What did not hold, a line each; empty if all did.
     pub(crate) fn failures(&self) -> String {
         let mut text = String::new();
-        for Expectation {
-            act,
-            text: expected,
-            seen,
-            ..
-        } in self
-            .expectations
-            .iter()
-            .filter(|expectation| !expectation.held)
+        for Expectation { act, text: expected, seen, .. } in
+            self.expectations.iter().filter(|expectation| !expectation.held)
         {
             writeln!(text, "{act}: expected that {expected}; seen: {seen}")
                 .expect("text takes everything");
@@ -79,9 +72,6 @@ mod tests {
         assert!(book.all_held() && book.failures().is_empty());
         book.expect("fire is cold", false, "hot");
         assert!(!book.all_held());
-        assert_eq!(
-            book.failures(),
-            "l2, act 1: expected that fire is cold; seen: hot\n"
-        );
+        assert_eq!(book.failures(), "l2, act 1: expected that fire is cold; seen: hot\n");
     }
 }

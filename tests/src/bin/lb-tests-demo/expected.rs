@@ -82,13 +82,7 @@ mod tests {
     fn seen(be1: u64, be2: u64) -> Interval {
         let mut seen = Interval::default();
         for (name, count) in [("be1", be1), ("be2", be2)] {
-            seen.served.insert(
-                name.into(),
-                Served {
-                    count,
-                    ..Served::default()
-                },
-            );
+            seen.served.insert(name.into(), Served { count, ..Served::default() });
         }
         seen
     }

@@ -54,10 +54,7 @@ impl Lab {
             lbd: None,
             servers: BTreeMap::new(),
             forward,
-            topology: Topology::new(Plan {
-                backends: BACKENDS,
-                services: 1,
-            })?,
+            topology: Topology::new(Plan { backends: BACKENDS, services: 1 })?,
         };
         (1..NEWCOMER).try_for_each(|number| lab.start_server(number))?;
         Ok(lab)
@@ -93,19 +90,11 @@ impl Lab {
         let client = &self.topology.client;
         for (family, service) in [(Family::V4, "web-v4"), (Family::V6, "web-v6")] {
             let load = Load::http(client, service_address(family), REQUESTS_PER_SECOND)?;
-            self.web.push(Traffic {
-                family,
-                service,
-                load,
-            });
+            self.web.push(Traffic { family, service, load });
         }
         for (family, service) in [(Family::V4, "echo-v4"), (Family::V6, "echo-v6")] {
             let load = Load::udp(client, service_address(family), DATAGRAMS_PER_SECOND)?;
-            self.echo.push(Traffic {
-                family,
-                service,
-                load,
-            });
+            self.echo.push(Traffic { family, service, load });
         }
         Ok(())
     }
@@ -135,22 +124,11 @@ impl Lab {
         let others: Vec<_> = wanted
             .filter(|row| row.state != state || (row.slots_share > 0.0) != has_slots)
             .map(|row| {
-                let BackendRow {
-                    service,
-                    address,
-                    state,
-                    reason,
-                    slots_share,
-                    ..
-                } = row;
+                let BackendRow { service, address, state, reason, slots_share, .. } = row;
                 format!("{service}/{address} is {state} ({reason}), slots {slots_share}")
             })
             .collect();
-        if others.is_empty() {
-            Ok(())
-        } else {
-            Err(others.join("; "))
-        }
+        if others.is_empty() { Ok(()) } else { Err(others.join("; ")) }
     }
 
     /// What is pinned in the balancer's host.
@@ -160,10 +138,7 @@ impl Lab {
 
     /// What happened to the HTTP requests since `mark`, per family.
     pub(crate) fn web_since(&self, mark: u64) -> Result<Vec<Interval>, RigError> {
-        self.web
-            .iter()
-            .map(|traffic| traffic.load.since(mark))
-            .collect()
+        self.web.iter().map(|traffic| traffic.load.since(mark)).collect()
     }
 }
 
@@ -173,11 +148,7 @@ fn pins_below(folder: &Path) -> Vec<String> {
     entries
         .flat_map(|entry| {
             let path = entry.path();
-            if path.is_dir() {
-                pins_below(&path)
-            } else {
-                vec![path.display().to_string()]
-            }
+            if path.is_dir() { pins_below(&path) } else { vec![path.display().to_string()] }
         })
         .filter(|path| !path.ends_with("/maps.debug") && !path.ends_with("/progs.debug"))
         .collect()
@@ -191,8 +162,6 @@ pub(crate) fn service_address(family: Family) -> SocketAddr {
 /// The number of the backend with this address.
 pub(crate) fn number_of(address: IpAddr) -> Option<u8> {
     (1..=BACKENDS).find(|number| {
-        Family::ALL
-            .into_iter()
-            .any(|family| address::backend(family, *number) == address)
+        Family::ALL.into_iter().any(|family| address::backend(family, *number) == address)
     })
 }

@@ -41,11 +41,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut screen = if arguments.check {
-        Screen::silent()
-    } else {
-        Screen::stdout()
-    };
+    let mut screen = if arguments.check { Screen::silent() } else { Screen::stdout() };
     let mut book = Book::default();
     let machine = Machine::now();
     for forward in arguments.forward.forwards() {
@@ -59,11 +55,7 @@ fn main() -> ExitCode {
     if arguments.check {
         eprint!("{}", book.failures());
     }
-    if book.all_held() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if book.all_held() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Plays all acts in one network. It is gone when this returns.
@@ -80,9 +72,7 @@ fn afterwards(before: &Machine, screen: &mut Screen, book: &mut Book) {
     screen.title("Afterwards");
     book.begin("afterwards");
     let clean = before.wait_until_clean();
-    let seen = clean
-        .as_ref()
-        .map_or_else(ToString::to_string, |()| "nothing is new".into());
+    let seen = clean.as_ref().map_or_else(ToString::to_string, |()| "nothing is new".into());
     let text = "interfaces, namespaces, mounts and pins are as before";
     screen.expectation(book.expect(text, clean.is_ok(), &seen));
     let running = leftovers::children(std::process::id());

@@ -13,11 +13,7 @@ impl Paint {
     /// Colours on a terminal, unless NO_COLOR is set (<https://no-color.org>).
     pub(crate) fn for_stdout() -> Self {
         let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        if std::io::stdout().is_terminal() && !unwanted {
-            Self::Colours
-        } else {
-            Self::Plain
-        }
+        if std::io::stdout().is_terminal() && !unwanted { Self::Colours } else { Self::Plain }
     }
 
     pub(crate) fn bold(self, text: &str) -> String {

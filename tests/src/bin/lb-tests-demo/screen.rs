@@ -32,26 +32,12 @@ enum Kind {
 
 impl Screen {
     pub(crate) fn stdout() -> Self {
-        let kind = if stdout().is_terminal() {
-            Kind::Terminal
-        } else {
-            Kind::Log
-        };
-        Self {
-            kind,
-            paint: Paint::for_stdout(),
-            drawn: 0,
-            pending: Vec::new(),
-        }
+        let kind = if stdout().is_terminal() { Kind::Terminal } else { Kind::Log };
+        Self { kind, paint: Paint::for_stdout(), drawn: 0, pending: Vec::new() }
     }
 
     pub(crate) fn silent() -> Self {
-        Self {
-            kind: Kind::Silent,
-            paint: Paint::Plain,
-            drawn: 0,
-            pending: Vec::new(),
-        }
+        Self { kind: Kind::Silent, paint: Paint::Plain, drawn: 0, pending: Vec::new() }
     }
 
     pub(crate) fn paint(&self) -> Paint {
@@ -69,9 +55,7 @@ impl Screen {
     }
 
     pub(crate) fn heading(&mut self, number: usize, text: &str) {
-        let line = self
-            .paint
-            .bold(&self.paint.cyan(&format!("\n{number}. {text}")));
+        let line = self.paint.bold(&self.paint.cyan(&format!("\n{number}. {text}")));
         self.print(&line);
     }
 
@@ -86,17 +70,8 @@ impl Screen {
         self.print(&line);
     }
 
-    pub(crate) fn expectation(
-        &mut self,
-        Expectation {
-            text, held, seen, ..
-        }: &Expectation,
-    ) {
-        let mark = if *held {
-            self.paint.green("✓")
-        } else {
-            self.paint.red("✗")
-        };
+    pub(crate) fn expectation(&mut self, Expectation { text, held, seen, .. }: &Expectation) {
+        let mark = if *held { self.paint.green("✓") } else { self.paint.red("✗") };
         let line = format!("   {mark} {text}: {}", self.paint.faint(seen));
         self.print(&line);
     }
@@ -130,18 +105,13 @@ impl Screen {
             let (held, count) = of_act.fold((0, 0), |(held, count), expectation| {
                 (held + usize::from(expectation.held), count + 1)
             });
-            let mark = if held == count {
-                self.paint.green("✓")
-            } else {
-                self.paint.red("✗")
-            };
+            let mark = if held == count { self.paint.green("✓") } else { self.paint.red("✗") };
             self.print(&format!("   {mark} {act:48} {held} of {count} held"));
         }
         let verdict = if book.all_held() {
             self.paint.green("Everything held.")
         } else {
-            self.paint
-                .red(&format!("Not everything held:\n{}", book.failures()))
+            self.paint.red(&format!("Not everything held:\n{}", book.failures()))
         };
         self.print(&format!("\n   {verdict}"));
     }

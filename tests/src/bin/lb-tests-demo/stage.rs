@@ -31,23 +31,13 @@ impl<'a> Stage<'a> {
     ) -> Result<Self, RigError> {
         book.begin(&format!("{forward:?}, the network"));
         screen.explanation("A client, a router, a balancer and five backends are built ...");
-        let view = View {
-            mark: 0,
-            rows: Vec::new(),
-            drawn: Instant::now(),
-        };
-        Ok(Self {
-            lab: Lab::new(forward)?,
-            screen,
-            book,
-            view,
-        })
+        let view = View { mark: 0, rows: Vec::new(), drawn: Instant::now() };
+        Ok(Self { lab: Lab::new(forward)?, screen, book, view })
     }
 
     /// An act begins.
     pub(crate) fn begin(&mut self, number: usize, act: &Act) {
-        self.book
-            .begin(&format!("{:?}, {}", self.lab.forward, act.title));
+        self.book.begin(&format!("{:?}, {}", self.lab.forward, act.title));
         self.screen.heading(number, act.title);
         for line in act.explanation.lines() {
             self.screen.explanation(line.trim_start());
@@ -74,11 +64,8 @@ impl<'a> Stage<'a> {
     /// Expects that all requests of both families since `mark` succeed.
     pub(crate) fn expect_no_failures(&mut self, when: &str, mark: u64) -> Result<(), RigError> {
         let lab = &self.lab;
-        let settled: Vec<Interval> = lab
-            .web
-            .iter()
-            .map(|traffic| traffic.load.settle(mark))
-            .collect::<Result<_, _>>()?;
+        let settled: Vec<Interval> =
+            lab.web.iter().map(|traffic| traffic.load.settle(mark)).collect::<Result<_, _>>()?;
         let answered: u64 = settled.iter().map(Interval::answered).sum();
         let failed: Vec<_> = settled.iter().flat_map(|all| &all.failed).collect();
         let mut seen = format!("{answered} answered, {} failed", failed.len());
@@ -97,9 +84,7 @@ impl<'a> Stage<'a> {
         patience: Duration,
         mut attempt: impl FnMut(&Lab) -> Result<T, String>,
     ) -> Result<T, RigError> {
-        let Self {
-            lab, screen, view, ..
-        } = self;
+        let Self { lab, screen, view, .. } = self;
         let attempt = || {
             view.draw_if_due(lab, screen);
             attempt(lab)
@@ -115,20 +100,12 @@ impl<'a> Stage<'a> {
     /// Lets `count` requests of each family that start from now on be answered, or fail.
     pub(crate) fn watch_requests(&mut self, count: u64) -> Result<(), RigError> {
         let mark = clock::now_ms();
-        self.until(
-            &format!("{count} requests"),
-            Duration::from_secs(20),
-            |lab| {
-                let families = lab.web_since(mark).map_err(|error| error.to_string())?;
-                let done = |all: &Interval| all.answered() + all.failed.len() as u64;
-                let least = families.iter().map(done).min().unwrap_or(0);
-                if least >= count {
-                    Ok(())
-                } else {
-                    Err(format!("{least} so far"))
-                }
-            },
-        )
+        self.until(&format!("{count} requests"), Duration::from_secs(20), |lab| {
+            let families = lab.web_since(mark).map_err(|error| error.to_string())?;
+            let done = |all: &Interval| all.answered() + all.failed.len() as u64;
+            let least = families.iter().map(done).min().unwrap_or(0);
+            if least >= count { Ok(()) } else { Err(format!("{least} so far")) }
+        })
     }
 
     /// An error with what lbd said last.
@@ -157,9 +134,7 @@ impl View {
             self.rows = rows;
         }
         if let Ok(families) = lab.web_since(self.mark)
-            && families
-                .iter()
-                .any(|seen| seen.answered() > 0 || !seen.failed.is_empty())
+            && families.iter().any(|seen| seen.answered() > 0 || !seen.failed.is_empty())
         {
             screen.table(table::lines(lab, &self.rows, &families, screen.paint()));
         }

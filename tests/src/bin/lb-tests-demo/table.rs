@@ -40,12 +40,7 @@ pub(crate) fn lines(
 }
 
 fn heading(family: Family) -> String {
-    format!(
-        "{:9}{:>6}   {:WIDTH$}   ",
-        family.to_string(),
-        "share",
-        "seen"
-    )
+    format!("{:9}{:>6}   {:WIDTH$}   ", family.to_string(), "share", "seen")
 }
 
 fn cell(row: Option<&BackendRow>, seen: f64, paint: Paint) -> String {
@@ -58,21 +53,13 @@ fn cell(row: Option<&BackendRow>, seen: f64, paint: Paint) -> String {
     };
     let figure = format!("{:5.1}%", seen * 100.0);
     let bar = format!("{:width$}", bar(seen), width = WIDTH - figure.len() - 1);
-    format!(
-        "{state}{:5.1}%   {} {figure}   ",
-        share * 100.0,
-        paint.cyan(&bar)
-    )
+    format!("{state}{:5.1}%   {} {figure}   ", share * 100.0, paint.cyan(&bar))
 }
 
 fn total(seen: &Interval, paint: Paint) -> String {
     let failed = format!("{} failed", seen.failed.len());
     let padded = format!("{failed:WIDTH$}   ");
-    let failed = if seen.failed.is_empty() {
-        paint.faint(&padded)
-    } else {
-        paint.red(&padded)
-    };
+    let failed = if seen.failed.is_empty() { paint.faint(&padded) } else { paint.red(&padded) };
     format!("{:>7} answered, {failed}", seen.answered())
 }
 

@@ -32,13 +32,7 @@ pub(super) fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) 
         port => port,
     };
     let vip = SocketAddr::new(key.address().into(), port);
-    let segments = [
-        Segment::Syn,
-        Segment::Syn,
-        Segment::SynAck,
-        Segment::Ack,
-        Segment::Ack,
-    ];
+    let segments = [Segment::Syn, Segment::Syn, Segment::SynAck, Segment::Ack, Segment::Ack];
     let transport = match key.protocol() {
         service::TCP => Transport::Tcp(one_of(rng, &segments)),
         _ => one_of(rng, &[Transport::Udp, Transport::UdpWithoutChecksum]),

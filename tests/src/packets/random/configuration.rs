@@ -104,22 +104,15 @@ impl Configuration {
                 let Some(position) = found.ok().filter(|_| rng.u32(..3) == 0) else {
                     continue;
                 };
-                let backend = one_of(
-                    rng,
-                    &[position.slot.current, position.slot.previous, 3, 999],
-                );
-                let generation = arrays
-                    .backends
-                    .get(usize::from(backend))
-                    .map_or(0, |entry| entry.generation());
+                let backend = one_of(rng, &[position.slot.current, position.slot.previous, 3, 999]);
+                let generation =
+                    arrays.backends.get(usize::from(backend)).map_or(0, |entry| entry.generation());
                 balancer.remember(
                     position.flow,
                     Remembered {
                         backend,
                         generation: generation.wrapping_add(rng.u16(..10) / 9),
-                        seen: balancer
-                            .now()
-                            .wrapping_sub(one_of(rng, &[0, 1, 300, 30_000])),
+                        seen: balancer.now().wrapping_sub(one_of(rng, &[0, 1, 300, 30_000])),
                     },
                 );
             }
@@ -159,10 +152,8 @@ impl Display for Configuration {
 
 /// Rewrites a service's slots, also to what the writer never writes.
 fn scramble(rng: &mut Rng, arrays: &Arrays, key: &ServiceKey) {
-    let places = hash::places(
-        key.hash(&arrays.settings[0].hash_key),
-        arrays.settings[0].service_mask,
-    );
+    let places =
+        hash::places(key.hash(&arrays.settings[0].hash_key), arrays.settings[0].service_mask);
     let tables = places.map(|place| &arrays.services[place as usize]);
     let Some(service) = tables.into_iter().find(|service| service.key() == *key) else {
         return;
@@ -170,10 +161,7 @@ fn scramble(rng: &mut Rng, arrays: &Arrays, key: &ServiceKey) {
     let table = service.table();
     for index in table.base()..table.base() + table.size() {
         let owner = |rng: &mut Rng| one_of(rng, &[0, 1, 2, 3, 4, 5, 6, 128, 129, u16::MAX]);
-        let slot = Slot {
-            current: owner(rng),
-            previous: owner(rng),
-        };
+        let slot = Slot { current: owner(rng), previous: owner(rng) };
         arrays.slots[SlotLine::of(index) as usize].set(index, slot);
     }
 }

@@ -10,14 +10,8 @@ use super::{clients::PORTS, once_in, one_of};
 use crate::packets::INGRESS;
 
 /// Two services, or a service and none, often differ in one byte.
-const VIPS: [&str; 6] = [
-    "10.200.0.1",
-    "10.200.0.2",
-    "10.200.1.1",
-    "fd00:200::1",
-    "fd00:200::2",
-    "fd00:200:1::1",
-];
+const VIPS: [&str; 6] =
+    ["10.200.0.1", "10.200.0.2", "10.200.1.1", "fd00:200::1", "fd00:200::2", "fd00:200:1::1"];
 const BACKENDS: u16 = 6;
 
 /// The key of a service, or of none.
@@ -83,10 +77,7 @@ fn random_route(rng: &mut Rng, to: &Address) -> Route {
     } else {
         rng.u32(..).to_be_bytes().into()
     };
-    Route {
-        source: source.into(),
-        next: random_next_hop(rng),
-    }
+    Route { source: source.into(), next: random_next_hop(rng) }
 }
 
 /// The way to a backend, often the one that the packets came by.
@@ -98,10 +89,7 @@ pub(super) fn random_next_hop(rng: &mut Rng) -> NextHop {
     rng.fill(&mut link.source);
     NextHop {
         interface: one_of(rng, &[I, I, I, I, I, I, 2, 2, u32::MAX, 0]),
-        mtu: one_of(
-            rng,
-            &[1500, 1500, 1500, 1500, 3500, 65_535, 1280, 100, 60, 0],
-        ),
+        mtu: one_of(rng, &[1500, 1500, 1500, 1500, 3500, 65_535, 1280, 100, 60, 0]),
         link,
     }
 }

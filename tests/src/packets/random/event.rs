@@ -24,11 +24,7 @@ pub fn happen(rng: &mut Rng, balancer: &Balancer) {
             for index in slots..slots + 4096 {
                 let line = &arrays.slots[SlotLine::of(index) as usize];
                 let Slot { current, .. } = line.slot(index);
-                let previous = if once_in(rng, 2) {
-                    current
-                } else {
-                    one_of(rng, &[0, 1, 2])
-                };
+                let previous = if once_in(rng, 2) { current } else { one_of(rng, &[0, 1, 2]) };
                 line.set(index, Slot { current, previous });
             }
         }

@@ -11,9 +11,8 @@ const HEADERS: usize = ETHERNET + 40 + 60 + 20;
 const BYTES: [u8; 20] = [
     0, 1, 2, 4, 6, 17, 41, 43, 44, 0x10, 0x40, 0x45, 0x46, 0x4f, 0x50, 0x60, 0x7f, 0x80, 0xf0, 0xff,
 ];
-const WORDS: [u16; 20] = [
-    0, 1, 7, 8, 9, 19, 20, 21, 27, 28, 39, 40, 41, 59, 60, 1280, 1500, 0x7fff, 0x8000, 0xffff,
-];
+const WORDS: [u16; 20] =
+    [0, 1, 7, 8, 9, 19, 20, 21, 27, 28, 39, 40, 41, 59, 60, 1280, 1500, 0x7fff, 0x8000, 0xffff];
 const ETHER_TYPES: [u16; 6] = [0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806, 0x0801];
 
 /// Changes a frame a little. `others` are frames to take parts from.
@@ -31,16 +30,10 @@ pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
         7 => put(frame, at, one_of(rng, &WORDS)),
         8 => lie_about_length(rng, frame),
         9 => lie_about_transport(rng, frame),
-        10 => put(
-            frame,
-            ETHERNET + 6,
-            one_of(rng, &[0x2000, 0x4000, 0x8000, 1, 0x1fff]),
-        ),
+        10 => put(frame, ETHERNET + 6, one_of(rng, &[0x2000, 0x4000, 0x8000, 1, 0x1fff])),
         11 => {
             let protocol = ETHERNET + one_of(rng, &[6, 9]);
-            set(frame, protocol, |_| {
-                one_of(rng, &[1, 4, 6, 17, 41, 44, 58, 132])
-            });
+            set(frame, protocol, |_| one_of(rng, &[1, 4, 6, 17, 41, 44, 58, 132]));
         }
         12 => put(frame, 12, one_of(rng, &ETHER_TYPES)),
         13 => {

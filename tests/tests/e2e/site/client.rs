@@ -38,10 +38,7 @@ impl Connection {
         let source = source(target, port);
         let stream = client.enter(|| connect_from(source, target))?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        Ok(Self {
-            source,
-            stream: BufReader::new(stream),
-        })
+        Ok(Self { source, stream: BufReader::new(stream) })
     }
 
     /// The name of the server at the other end.
@@ -79,9 +76,7 @@ pub(crate) fn ask_tcp(client: &Host, port: u16, target: SocketAddr) -> io::Resul
 pub(crate) fn ask_udp(client: &Host, port: u16, target: SocketAddr) -> io::Result<String> {
     let echo = exchange(client, port, target, b"hello")?;
     let text = String::from_utf8_lossy(&echo).into_owned();
-    let name = text
-        .strip_suffix(" hello")
-        .ok_or(io::ErrorKind::InvalidData)?;
+    let name = text.strip_suffix(" hello").ok_or(io::ErrorKind::InvalidData)?;
     Ok(name.to_owned())
 }
 
@@ -123,10 +118,7 @@ pub(crate) fn expect_spread(answers: &BTreeMap<String, u32>, weights: &[(&str, f
     let sum: f64 = weights.iter().map(|(_, weight)| weight).sum();
     for (server, weight) in weights {
         let part = weight / sum;
-        let (expected, found) = (
-            all * part,
-            f64::from(answers.get(*server).copied().unwrap_or(0)),
-        );
+        let (expected, found) = (all * part, f64::from(answers.get(*server).copied().unwrap_or(0)));
         // Four standard deviations of so many independent choices.
         let chance = 4.0 * (all * part * (1.0 - part)).sqrt();
         assert!(
@@ -134,9 +126,7 @@ pub(crate) fn expect_spread(answers: &BTreeMap<String, u32>, weights: &[(&str, f
             "{server} should have {expected:.0} of {all} requests, give or take {chance:.0}: {answers:?}"
         );
     }
-    let strangers = answers
-        .keys()
-        .any(|name| weights.iter().all(|(server, _)| server != name));
+    let strangers = answers.keys().any(|name| weights.iter().all(|(server, _)| server != name));
     assert!(!strangers, "only {weights:?} should answer: {answers:?}");
 }
 
@@ -146,9 +136,7 @@ pub(crate) fn watch(load: &Load, mark: u64, count: u64) {
     lb_tests::waiting::until(&format!("{count} requests"), PATIENCE, || {
         let all = load.since(mark).map_err(|error| error.to_string())?;
         let done = all.answered() + all.failed.len() as u64;
-        (done >= count)
-            .then_some(())
-            .ok_or_else(|| format!("{done} so far"))
+        (done >= count).then_some(()).ok_or_else(|| format!("{done} so far"))
     })
     .unwrap_or_else(|error| panic!("{error}"));
 }
@@ -170,11 +158,7 @@ pub(crate) fn expect_none_failed(load: &Load, mark: u64) -> Interval {
 
 /// The client's end.
 pub(crate) fn source(target: SocketAddr, port: u16) -> SocketAddr {
-    let family = if target.is_ipv4() {
-        Family::V4
-    } else {
-        Family::V6
-    };
+    let family = if target.is_ipv4() { Family::V4 } else { Family::V6 };
     let address: IpAddr = address::client(family);
     SocketAddr::new(address, port)
 }

@@ -38,9 +38,7 @@ impl Config {
 
     /// Whether a service sends packets through tunnels.
     pub(crate) fn needs_tunnels(&self) -> bool {
-        self.services
-            .iter()
-            .any(|service| service.forward == "ipip")
+        self.services.iter().any(|service| service.forward == "ipip")
     }
 }
 
@@ -50,9 +48,7 @@ impl fmt::Display for Config {
         for (key, value) in &self.daemon {
             writeln!(f, "{key} = {value}")?;
         }
-        self.services
-            .iter()
-            .try_for_each(|service| write!(f, "\n{service}"))
+        self.services.iter().try_for_each(|service| write!(f, "\n{service}"))
     }
 }
 
@@ -133,19 +129,12 @@ impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "[[service]]\nname = \"{}\"", self.name)?;
         writeln!(f, "vip = \"{}\"\nport = {}", self.vip.ip(), self.vip.port())?;
-        writeln!(
-            f,
-            "protocol = \"{}\"\nforward = \"{}\"",
-            self.protocol, self.forward
-        )?;
+        writeln!(f, "protocol = \"{}\"\nforward = \"{}\"", self.protocol, self.forward)?;
         for line in self.keys.iter().chain(&self.tables) {
             writeln!(f, "{line}")?;
         }
         for (address, weight) in &self.backends {
-            writeln!(
-                f,
-                "[[service.backend]]\naddress = \"{address}\"\nweight = {weight}"
-            )?;
+            writeln!(f, "[[service.backend]]\naddress = \"{address}\"\nweight = {weight}")?;
         }
         Ok(())
     }

@@ -55,22 +55,13 @@ pub(crate) fn get(balancer: &Host, path: &str, headers: &str) -> Answer {
     let read = || {
         let mut stream = TcpStream::connect("127.0.0.1:9901")?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nHost: lb\r\n{headers}Connection: close\r\n\r\n"
-        )?;
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: lb\r\n{headers}Connection: close\r\n\r\n")?;
         let mut text = String::new();
         stream.read_to_string(&mut text)?;
         std::io::Result::Ok(text)
     };
-    let text = balancer
-        .enter(read)
-        .unwrap_or_else(|error| panic!("{path}: {error}"));
+    let text = balancer.enter(read).unwrap_or_else(|error| panic!("{path}: {error}"));
     let (head, body) = text.split_once("\r\n\r\n").expect("an HTTP answer");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-    Answer {
-        status: status.expect("a status line"),
-        head: head.to_owned(),
-        body: body.to_owned(),
-    }
+    Answer { status: status.expect("a status line"), head: head.to_owned(), body: body.to_owned() }
 }

@@ -53,15 +53,9 @@ pub(crate) struct Said {
 impl Site {
     /// The network with a server in each of so many backends. No lbd yet.
     pub(crate) fn new(backends: u8) -> Self {
-        let plan = Plan {
-            backends,
-            services: SERVICES,
-        };
-        let mut site = Self {
-            lbd: None,
-            servers: BTreeMap::new(),
-            topology: Topology::new(plan).unwrap(),
-        };
+        let plan = Plan { backends, services: SERVICES };
+        let mut site =
+            Self { lbd: None, servers: BTreeMap::new(), topology: Topology::new(plan).unwrap() };
         (1..=backends).for_each(|number| site.start_server(number));
         site
     }
@@ -84,10 +78,7 @@ impl Site {
 
     /// Kills a server as a crash would.
     pub(crate) fn kill_server(&mut self, number: u8) {
-        self.servers
-            .remove(&number)
-            .expect("the server runs")
-            .kill();
+        self.servers.remove(&number).expect("the server runs").kill();
     }
 
     /// Makes every backend take packets of the balancer out of the tunnel.
@@ -95,9 +86,7 @@ impl Site {
         let [v4, v6] = Family::ALL.map(|family| address::balancer(family).to_string());
         for (_, backend) in self.topology.backends() {
             let lbctl = Lbctl::new(backend).unwrap();
-            lbctl
-                .run(&["decap", "attach", "eth0", "--from", &v4, "--from", &v6])
-                .unwrap();
+            lbctl.run(&["decap", "attach", "eth0", "--from", &v4, "--from", &v6]).unwrap();
         }
     }
 
@@ -117,9 +106,7 @@ impl Site {
         self.lbd = Some(Daemon::start("lbd", self.lbd_command(&[])).unwrap());
         self.until("lbd to answer", || {
             let said = self.lbctl(&["status"]);
-            (said.code < 2)
-                .then_some(())
-                .ok_or_else(|| format!("{said:?}"))
+            (said.code < 2).then_some(()).ok_or_else(|| format!("{said:?}"))
         });
     }
 
@@ -179,10 +166,7 @@ impl Site {
 
     #[track_caller]
     pub(crate) fn backends(&self) -> Vec<BackendRow> {
-        Lbctl::new(&self.topology.balancer)
-            .unwrap()
-            .backends()
-            .unwrap()
+        Lbctl::new(&self.topology.balancer).unwrap().backends().unwrap()
     }
 
     /// The backend with this name, SERVICE/ADDRESS.
@@ -190,8 +174,7 @@ impl Site {
     pub(crate) fn backend(&self, name: &str) -> BackendRow {
         let rows = self.backends();
         let row = rows.iter().find(|row| name_of(row) == name);
-        row.unwrap_or_else(|| panic!("no {name} in {rows:?}"))
-            .clone()
+        row.unwrap_or_else(|| panic!("no {name} in {rows:?}")).clone()
     }
 
     /// What the metrics' port says.
@@ -221,8 +204,7 @@ impl Site {
     #[track_caller]
     pub(crate) fn until_is(&self, name: &str, state: &str) -> BackendRow {
         self.until_rows(&format!("{name} to be {state}"), |rows| {
-            rows.iter()
-                .any(|row| name_of(row) == name && row.state == state)
+            rows.iter().any(|row| name_of(row) == name && row.state == state)
         });
         self.backend(name)
     }
@@ -232,9 +214,7 @@ impl Site {
     pub(crate) fn until_rows(&self, what: &str, is_wanted: impl Fn(&[BackendRow]) -> bool) {
         self.until(what, || {
             let rows = self.backends();
-            is_wanted(&rows)
-                .then_some(())
-                .ok_or_else(|| format!("{rows:?}"))
+            is_wanted(&rows).then_some(()).ok_or_else(|| format!("{rows:?}"))
         });
     }
 }
@@ -272,9 +252,7 @@ pub(crate) fn name_of(row: &BackendRow) -> String {
 /// The name of the server that has this address, as its answers carry it.
 pub(crate) fn server_at(address: IpAddr) -> String {
     let number = (1..=99).find(|number| {
-        Family::ALL
-            .into_iter()
-            .any(|family| address::backend(family, *number) == address)
+        Family::ALL.into_iter().any(|family| address::backend(family, *number) == address)
     });
     format!("be{}", number.expect("a backend's address"))
 }
@@ -294,9 +272,7 @@ pub(crate) fn said(mut command: Command) -> Said {
 pub(crate) fn run_to_the_end(name: &str, command: Command) -> Said {
     let daemon = Daemon::start(name, command).unwrap();
     let status = waiting::until(&format!("the end of {name}"), PATIENCE, || {
-        daemon
-            .exit_status()
-            .ok_or_else(|| format!("it runs:\n{}", daemon.log()))
+        daemon.exit_status().ok_or_else(|| format!("it runs:\n{}", daemon.log()))
     });
     Said {
         code: status.unwrap().code().unwrap_or(-1),

@@ -15,9 +15,7 @@ pub(crate) struct Program {
 /// The XDP program of an interface.
 #[track_caller]
 pub(crate) fn program(host: &Host, interface: &str) -> Option<Program> {
-    let text = host
-        .run(&["ip", "-json", "link", "show", "dev", interface])
-        .unwrap();
+    let text = host.run(&["ip", "-json", "link", "show", "dev", interface]).unwrap();
     let links: Value = serde_json::from_str(&text).unwrap();
     let xdp = links[0].get("xdp")?;
     Some(Program {

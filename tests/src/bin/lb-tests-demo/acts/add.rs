@@ -24,10 +24,7 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
         let (family, service) = (stage.lab.web[index].family, stage.lab.web[index].service);
         let name = format!("{service}/{}", address::backend(family, NEWCOMER));
         stage.event(&format!("lbctl backend add {name} --weight 100"));
-        stage
-            .lab
-            .lbctl()?
-            .run(&["backend", "add", &name, "--weight", "100"])?;
+        stage.lab.lbctl()?.run(&["backend", "add", &name, "--weight", "100"])?;
     }
     stage.until("the new backend to be up", Duration::from_secs(5), |lab| {
         lab.all_are("up", |row| number_of(row.address) == Some(NEWCOMER))

@@ -29,15 +29,9 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
     stage.until("all backends to be up", Duration::from_secs(10), |lab| {
         lab.all_are("up", |_| true)
     })?;
-    let kept = stage
-        .lab
-        .all_are("up", |row| number_of(row.address) == Some(NEWCOMER));
+    let kept = stage.lab.all_are("up", |row| number_of(row.address) == Some(NEWCOMER));
     let seen = kept.clone().err().unwrap_or_else(|| "it is up".into());
-    stage.expect(
-        "the backend that lbctl added is still there",
-        kept.is_ok(),
-        &seen,
-    );
+    stage.expect("the backend that lbctl added is still there", kept.is_ok(), &seen);
     stage.watch_requests(600)?;
     expect_shares(stage, restarted)?;
     stage.expect_no_failures("while it starts", restarted)?;

@@ -34,15 +34,8 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
         drained.push((index, download, name, clock::now_ms()));
     }
     stage.until("the downloads to end", Duration::from_secs(15), |_| {
-        let running = drained
-            .iter()
-            .filter(|(_, download, ..)| download.is_running())
-            .count();
-        if running == 0 {
-            Ok(())
-        } else {
-            Err(format!("{running} run"))
-        }
+        let running = drained.iter().filter(|(_, download, ..)| download.is_running()).count();
+        if running == 0 { Ok(()) } else { Err(format!("{running} run")) }
     })?;
     for (index, download, name, since) in drained {
         let backend = download.backend().to_owned();
@@ -55,10 +48,7 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
         stage.expect(&what, complete, &seen);
 
         let all = stage.lab.web[index].load.settle(mark)?;
-        let last = all
-            .served
-            .get(&backend)
-            .map_or(0, |served| served.last_started_ms);
+        let last = all.served.get(&backend).map_or(0, |served| served.last_started_ms);
         let after = last.saturating_sub(since);
         let what = format!("{backend} gets no new request {SETTLING_MS} ms after the command");
         let seen = if last < since {

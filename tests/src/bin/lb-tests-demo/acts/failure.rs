@@ -35,22 +35,12 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
     stage.mark();
     let since = Instant::now();
     drop(stage.lab.servers.remove(&VICTIM));
-    stage.until(
-        "the dead backend to be ejected",
-        Duration::from_secs(5),
-        |lab| lab.all_are("down", |row| number_of(row.address) == Some(VICTIM)),
-    )?;
+    stage.until("the dead backend to be ejected", Duration::from_secs(5), |lab| {
+        lab.all_are("down", |row| number_of(row.address) == Some(VICTIM))
+    })?;
     let (waited, ejected) = (since.elapsed(), stage.mark());
-    let seen = format!(
-        "{:.2} s; promised {:.2} s",
-        waited.as_secs_f64(),
-        PROMISE.as_secs_f64()
-    );
-    stage.expect(
-        "it is ejected in time",
-        waited <= PROMISE + MEASURING,
-        &seen,
-    );
+    let seen = format!("{:.2} s; promised {:.2} s", waited.as_secs_f64(), PROMISE.as_secs_f64());
+    stage.expect("it is ejected in time", waited <= PROMISE + MEASURING, &seen);
     stage.watch_requests(300)?;
     stage.expect_no_failures("once it is ejected", ejected)?;
     expect_no_datagram_lost(stage, "once it is ejected", ejected)?;
@@ -63,16 +53,9 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
     })?;
     stage.watch_requests(200)?;
     let name = format!("be{VICTIM}");
-    let again: Vec<_> = stage
-        .lab
-        .web_since(returned)?
-        .iter()
-        .map(|seen| seen.share(&name))
-        .collect();
-    let seen = again
-        .iter()
-        .map(|share| format!("{:.1} %", share * 100.0))
-        .collect::<Vec<_>>();
+    let again: Vec<_> =
+        stage.lab.web_since(returned)?.iter().map(|seen| seen.share(&name)).collect();
+    let seen = again.iter().map(|share| format!("{:.1} %", share * 100.0)).collect::<Vec<_>>();
     let served = again.iter().all(|share| *share > 0.0);
     stage.expect("it serves again", served, &seen.join(" and "));
     stage.expect_no_failures("while it returns", returned)?;
@@ -95,27 +78,17 @@ fn expect_only_the_victims(stage: &mut Stage<'_>, from: u64, to: u64) -> Result<
             }
         }
     }
-    let mut seen = format!(
-        "{of_victim} refused or reset by it, {} others failed",
-        others.len()
-    );
+    let mut seen = format!("{of_victim} refused or reset by it, {} others failed", others.len());
     if let Some(first) = others.first() {
         seen.push_str(&format!(", the first: {first}"));
     }
-    stage.expect(
-        "only requests to the dead backend failed",
-        others.is_empty(),
-        &seen,
-    );
+    stage.expect("only requests to the dead backend failed", others.is_empty(), &seen);
     Ok(())
 }
 
 /// How a request fails whose server dies; a timeout would mean that packets got lost.
 fn was_cut_off(failure: &Failure) -> bool {
-    matches!(
-        failure.reason,
-        Reason::Refused | Reason::Reset | Reason::Truncated
-    )
+    matches!(failure.reason, Reason::Refused | Reason::Reset | Reason::Truncated)
 }
 
 /// Expects that every numbered datagram since `mark` is echoed.
@@ -128,11 +101,7 @@ pub(super) fn expect_no_datagram_lost(
     for echo in &stage.lab.echo {
         let all = echo.load.settle(mark)?;
         echoed += all.answered();
-        lost.extend(
-            all.failed
-                .into_iter()
-                .map(|failure| format!("{}: {failure:?}", echo.service)),
-        );
+        lost.extend(all.failed.into_iter().map(|failure| format!("{}: {failure:?}", echo.service)));
     }
     let mut seen = format!("{echoed} echoed, {} lost", lost.len());
     if let Some(first) = lost.first() {

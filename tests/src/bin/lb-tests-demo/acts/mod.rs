@@ -21,12 +21,5 @@ pub(crate) struct Act {
 }
 
 /// All of them, in order; each goes on where the one before ended.
-pub(crate) const ACTS: &[Act] = &[
-    start::ACT,
-    spread::ACT,
-    failure::ACT,
-    drain::ACT,
-    add::ACT,
-    crash::ACT,
-    leave::ACT,
-];
+pub(crate) const ACTS: &[Act] =
+    &[start::ACT, spread::ACT, failure::ACT, drain::ACT, add::ACT, crash::ACT, leave::ACT];

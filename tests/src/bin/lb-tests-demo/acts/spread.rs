@@ -23,19 +23,10 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
 pub(super) fn expect_shares(stage: &mut Stage<'_>, mark: u64) -> Result<(), RigError> {
     let rows = stage.lab.backends()?;
     let seen = stage.lab.web_since(mark)?;
-    let services: Vec<_> = stage
-        .lab
-        .web
-        .iter()
-        .map(|web| (web.family, web.service))
-        .collect();
+    let services: Vec<_> = stage.lab.web.iter().map(|web| (web.family, web.service)).collect();
     for ((family, service), seen) in services.into_iter().zip(&seen) {
         let (held, words) = compare_shares(service, &rows, seen);
-        stage.expect(
-            &format!("shares follow the weights over {family}"),
-            held,
-            &words,
-        );
+        stage.expect(&format!("shares follow the weights over {family}"), held, &words);
     }
     Ok(())
 }

@@ -19,9 +19,7 @@ fn play(stage: &mut Stage<'_>) -> Result<(), RigError> {
     stage.event(&format!("lbd --config {}", config.display()));
     let started = Instant::now();
     stage.lab.start_lbd()?;
-    stage.until("all backends to be up", PATIENCE, |lab| {
-        lab.all_are("up", |_| true)
-    })?;
+    stage.until("all backends to be up", PATIENCE, |lab| lab.all_are("up", |_| true))?;
     let seen = format!("after {:.1} s", started.elapsed().as_secs_f64());
     stage.expect("all backends are up", true, &seen);
     stage.lab.start_clients()
