@@ -13,6 +13,19 @@ pub enum Action {
     Drop,
 }
 
+impl Action {
+    /// The word in metrics and in the command line's output.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Transmit => "tx",
+            Self::Redirect => "redirect",
+            Self::Drop => "drop",
+        }
+    }
+}
+
 macro_rules! verdicts {
     ($(#[$outer:meta])* $vis:vis enum $name:ident {
         $( $(#[doc = $doc:literal])+ $variant:ident => $action:ident, $label:literal; )+

@@ -108,9 +108,25 @@ impl Decap {
     ) -> Result<Self, DecapError> {
         limit("prefixes", sources.len(), MAX_SOURCES)?;
         let directory = directory(pin_dir, interface);
+        let is_new = !directory.exists();
         pins::mount_if_missing(&directory)?;
         pins::create(&directory)?;
-        let mut ebpf = load(&directory)?;
+        let attached = Self::attach_over(&directory, interface, mode, sources, addresses);
+        if attached.is_err() && is_new {
+            // The reason why it failed is worth more than why something of it is left.
+            let _ = remove(&directory);
+        }
+        attached
+    }
+
+    fn attach_over(
+        directory: &Path,
+        interface: &str,
+        mode: XdpMode,
+        sources: &[IpNet],
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<Self, DecapError> {
+        let mut ebpf = load(directory)?;
         // Addresses first: a tunnel that is opened too early would be dropped as not local.
         let mut decap = Self { addresses: take(&mut ebpf, ADDRESSES)? };
         decap.set_addresses(addresses)?;
@@ -165,9 +181,14 @@ pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
         return Err(DecapError::NotAttached(interface.to_owned()));
     }
     attach::release(interface, &directory.join("link"))?;
-    Pins::remove(&directory)?;
-    // Other far ends, or a balancer, are there if these fail.
-    for directory in root(pin_dir).ancestors().take(2) {
+    remove(&directory)
+}
+
+/// Removes the pins of one interface, and the directories above if nothing else is in there.
+fn remove(directory: &Path) -> Result<(), DecapError> {
+    Pins::remove(directory)?;
+    for directory in directory.ancestors().skip(1).take(2) {
+        // Other far ends, or a balancer, are there if this fails.
         let _ = fs::remove_dir(directory);
     }
     Ok(())

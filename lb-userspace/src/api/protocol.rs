@@ -173,8 +173,9 @@ pub struct SourceStatus {
     pub service: ServiceName,
     /// Whether its last answer was good.
     pub up: bool,
-    /// Seconds since the last good answer; absent before the first.
-    pub age_seconds: Option<u64>,
+    /// Seconds for which the list in force has not been known to be true; 0 while the registry
+    /// answers.
+    pub age_seconds: u64,
     /// What is wrong with it.
     pub error: Option<String>,
 }
@@ -182,7 +183,7 @@ pub struct SourceStatus {
 /// Packets with one verdict.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct VerdictCount {
-    /// `pass`, `transmit`, `redirect` or `drop`.
+    /// `pass`, `tx`, `redirect` or `drop`.
     pub action: String,
     /// The verdict's name.
     pub reason: String,
@@ -222,7 +223,8 @@ pub struct ServiceItem {
     pub slots: usize,
     /// Slots that still remember the backend before the last change.
     pub disputed_slots: usize,
-    /// Share of the fullest backend divided by its weight's share; 1 is exact. Absent without table.
+    /// Share of the fullest backend divided by its weight's share; 1 is exact. Null without a
+    /// table.
     pub fullest_share: Option<f64>,
     /// Packets sent on.
     pub packets: u64,
@@ -265,7 +267,7 @@ pub struct BackendItem {
     pub mode: Mode,
     /// Where it comes from.
     pub origin: Origin,
-    /// What checks say: `up`, `down` or `unknown`; absent where it is not checked.
+    /// What checks say: `up`, `down` or `unknown`; null where it is not checked.
     pub health: Option<String>,
     /// How long the last check that passed took, in milliseconds.
     pub check_milliseconds: Option<f64>,
@@ -290,12 +292,13 @@ pub struct Lookup {
     pub service: ServiceName,
     /// The backend of the flow's next packet.
     pub backend: IpAddr,
-    /// The backend that a new connection from the same address and port would get.
-    pub new_flows: IpAddr,
+    /// The backend that a new connection from the same address and port would get; null where no
+    /// backend takes new flows.
+    pub new_flows: Option<IpAddr>,
     /// How it follows.
     pub reason: String,
-    /// The slot.
-    pub slot: u32,
+    /// The slot, counted from 0 in the service's table.
+    pub slot: usize,
     /// Number of slots of the service.
     pub slots: usize,
 }

@@ -29,7 +29,7 @@ pub struct Call {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Listens on a socket that root and its group may use. A socket that a former daemon left behind
-/// is replaced; the caller holds the lock that says there is no other daemon.
+/// is replaced, one behind which somebody answers is not.
 pub fn listen(socket: &Path) -> io::Result<UnixListener> {
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory)?;
@@ -37,6 +37,9 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
     if let Ok(metadata) = std::fs::symlink_metadata(socket) {
         if !metadata.file_type().is_socket() {
             return Err(io::Error::other("there is a file of this name that is not a socket"));
+        }
+        if std::os::unix::net::UnixStream::connect(socket).is_ok() {
+            return Err(io::Error::other("another lbd answers there: stop it, or name another"));
         }
         std::fs::remove_file(socket)?;
     }

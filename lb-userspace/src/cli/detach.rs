@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Context, output};
 use crate::{
     api::protocol::{Failure, FailureKind, Request},
-    datapath,
+    datapath::{self, DatapathError, pins::PinError},
 };
 
 #[derive(Args, Debug)]
@@ -23,8 +23,13 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         let message = "lbd is running and would attach again: stop it first".to_owned();
         return Err(Failure { kind: FailureKind::Conflict, message });
     }
-    let interfaces = datapath::detach(&arguments.pin_dir)
-        .map_err(|error| Failure { kind: FailureKind::Negative, message: error.to_string() })?;
+    let interfaces = datapath::detach(&arguments.pin_dir).map_err(|error| {
+        let kind = match error {
+            DatapathError::Pins(PinError::Locked { .. }) => FailureKind::Conflict,
+            _ => FailureKind::Negative,
+        };
+        Failure { kind, message: error.to_string() }
+    })?;
     if interfaces.is_empty() {
         let message = format!("nothing is attached under {}", arguments.pin_dir.display());
         return Err(Failure { kind: FailureKind::NotFound, message });

@@ -51,8 +51,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     fact("service", found.service.to_string());
     fact("backend", found.backend.to_string());
     fact("why", found.reason);
-    if found.new_flows != found.backend {
-        fact("new flows", found.new_flows.to_string());
+    match found.new_flows {
+        Some(backend) if backend == found.backend => {}
+        Some(backend) => fact("new flows", backend.to_string()),
+        None => fact("new flows", "no backend takes any".to_owned()),
     }
     fact("slot", format!("{} (the service has {})", found.slot, found.slots));
     Ok(ExitCode::SUCCESS)

@@ -34,9 +34,11 @@ fn print(status: &Status) {
     fact("services", status.services.to_string());
     fact("backends", format!("{} of {} take new flows", status.backends_up, status.backends));
     for source in &status.sources {
-        let age = source.age_seconds.map_or_else(|| "never".to_owned(), output::span);
-        let state = source.error.as_deref().unwrap_or("ok");
-        fact("registry", format!("{}: {state}, last good answer {age} ago", source.service));
+        let state = match &source.error {
+            None => "ok".to_owned(),
+            Some(error) => format!("stale for {}: {error}", output::span(source.age_seconds)),
+        };
+        fact("registry", format!("{}: {state}", source.service));
     }
     let memory = format!(
         "maps {}, lbd {} resident",

@@ -204,6 +204,13 @@ impl Control {
         health.record(&result.outcome, &check, now).is_some()
     }
 
+    /// Takes in that a backend took new flows before the daemon began, if nothing is known of it.
+    pub fn presume_up(&mut self, backend: &BackendName, now: u64) {
+        if self.generations.contains_key(backend) {
+            self.health.entry(backend.clone()).or_insert_with(|| Health::presumed_up(now));
+        }
+    }
+
     /// Takes in that the way to an address is known. True if it was not before.
     pub fn reached(&mut self, address: IpAddr) -> bool {
         self.reached.insert(address)

@@ -118,7 +118,6 @@ impl Daemon {
         let arrays = self.datapath.tables.arrays();
         let found = lookup::lookup(arrays, protocol.number(), source, destination)
             .map_err(|verdict| no_way(verdict, protocol, destination))?;
-        let address = |id: u16| arrays.backends[usize::from(id)].address();
         let service = self
             .control
             .services()
@@ -127,6 +126,13 @@ impl Daemon {
             .ok_or_else(|| no_way(Verdict::NotService, protocol, destination))?;
         // UDP has no beginning: its packets follow the table also where a slot is disputed.
         let backend = if protocol == Protocol::Udp { found.slot.current } else { found.backend() };
+        let address = |id: u16| {
+            let backend = &arrays.backends[usize::from(id)];
+            backend.forward().map(|_| backend.address().into())
+        };
+        let backend =
+            address(backend).ok_or_else(|| no_way(Verdict::NoBackend, protocol, destination))?;
+        let slots = self.datapath.tables.slots(&service.key()).len();
         let reason = match (found.slot.is_disputed(), found.remembered, protocol) {
             (false, ..) => "the slot's backend",
             (true, _, Protocol::Udp) => "the slot's current backend: UDP follows the table",
@@ -138,11 +144,11 @@ impl Daemon {
         Ok(Answer::Lookup(Lookup {
             version: VERSION,
             service: service.name.clone(),
-            backend: address(backend).into(),
-            new_flows: address(found.slot.current).into(),
+            backend,
+            new_flows: address(found.slot.current),
             reason: reason.to_owned(),
-            slot: found.slot_index,
-            slots: self.datapath.tables.slots(&service.key()).len(),
+            slot: found.flow as usize & (slots - 1),
+            slots,
         }))
     }
 }

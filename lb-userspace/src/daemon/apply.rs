@@ -38,8 +38,9 @@ impl Daemon {
             self.remember("health", |state, control| state.set_health(control.health()));
             let control = &self.control;
             self.checks.retain(|backend, _| control.health().contains_key(backend));
-            self.registries.retain(|service, _| control.services().contains_key(service));
         }
+        let followed = self.control.sources();
+        self.registries.retain(|name, _| followed.iter().any(|(service, ..)| service == name));
         self.publish_readiness();
     }
 
@@ -58,17 +59,15 @@ impl Daemon {
         for index in &committed.new_backends {
             forgive(self.datapath.counters.clear_backend(*index));
         }
-        if committed.tables > 0 {
-            self.work.rebuilds += u64::from(committed.tables);
+        let disputed = self.datapath.tables.disputed();
+        for key in committed.tables.iter().filter(|key| disputed.contains(key)) {
+            self.disputes.insert(*key, Instant::now());
+        }
+        if !committed.tables.is_empty() {
+            self.work.rebuilds += committed.tables.len() as u64;
             self.work.moved_slots += u64::from(committed.moved_slots);
-            for key in self.datapath.tables.disputed() {
-                self.disputes.insert(key, Instant::now());
-            }
-            tracing::debug!(
-                tables = committed.tables,
-                moved_slots = committed.moved_slots,
-                "new tables are in force"
-            );
+            let tables = committed.tables.len();
+            tracing::debug!(tables, moved_slots = committed.moved_slots, "new tables are in force");
         }
         self.reclaim();
         Ok(())

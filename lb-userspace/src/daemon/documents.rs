@@ -1,6 +1,6 @@
 //! The daemon's state as documents and as metrics.
 
-use lb_common::{Action, Address, Counters, Slot};
+use lb_common::{Address, Counters, Slot};
 
 use super::Daemon;
 use crate::{
@@ -50,7 +50,7 @@ impl Daemon {
         let status = |(service, registry): (&_, &super::Registry)| SourceStatus {
             service: Clone::clone(service),
             up: registry.error.is_none(),
-            age_seconds: registry.last_good.map(|at| at.elapsed().as_secs()),
+            age_seconds: registry.failing_since.map_or(0, |since| since.elapsed().as_secs()),
             error: registry.error.clone(),
         };
         self.registries.iter().map(status).collect()
@@ -59,13 +59,7 @@ impl Daemon {
     fn verdicts(&self) -> Vec<VerdictCount> {
         let counts = self.datapath.counters.verdicts().unwrap_or_default();
         let count = |(verdict, packets): (lb_common::Verdict, u64)| VerdictCount {
-            action: match verdict.action() {
-                Action::Pass => "pass",
-                Action::Transmit => "transmit",
-                Action::Redirect => "redirect",
-                Action::Drop => "drop",
-            }
-            .to_owned(),
+            action: verdict.action().name().to_owned(),
             reason: verdict.reason().to_owned(),
             packets,
         };
@@ -174,7 +168,7 @@ impl Daemon {
             sources: self.registries.iter().map(source_report).collect(),
             tables: self.table_report(),
             config: ConfigReport {
-                last_reload_success: self.config.last_reload_success,
+                last_reload_success: self.config.refusal.is_none(),
                 last_success: self.config.last_success,
             },
         }

@@ -90,7 +90,8 @@ struct ConfigFile {
     text: String,
     /// Where the configuration in force comes from, in words.
     origin: String,
-    last_reload_success: bool,
+    /// Why the file was refused when it was last read.
+    refusal: Option<String>,
     last_success: SystemTime,
 }
 

@@ -19,9 +19,13 @@ impl Daemon {
         let registries = self.registries.iter().filter_map(|(service, registry)| {
             Some(format!("registry of `{service}`: {}", registry.error.as_ref()?))
         });
-        let reload = (!self.config.last_reload_success)
-            .then(|| "the last configuration was refused; see the log".to_owned());
-        self.serving_problems().into_iter().chain(registries).chain(reload).collect()
+        let refusal = self.config.refusal.as_ref();
+        let refusal = refusal.map(|error| format!("the configuration file is refused: {error}"));
+        let idle = self.control.services().values().filter(|service| {
+            !self.control.views_of(service).iter().any(|view| view.serving_weight() > 0)
+        });
+        let idle = idle.map(|service| format!("`{}` has no backend for new flows", service.name));
+        self.serving_problems().into_iter().chain(registries).chain(refusal).chain(idle).collect()
     }
 
     fn serving_problems(&self) -> Vec<String> {

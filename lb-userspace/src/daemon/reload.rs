@@ -23,8 +23,10 @@ impl Daemon {
             }
             Err(error) => {
                 tracing::error!(error, "the configuration is refused; the one in force stays");
+                self.config.refusal = Some(error);
             }
         }
+        self.publish_readiness();
     }
 
     /// Takes over a configuration that came over the API, until the file changes.
@@ -41,8 +43,8 @@ impl Daemon {
         let result = Config::parse(file, text)
             .map_err(ControlError::from)
             .and_then(|config| self.control.reload(config));
-        self.config.last_reload_success = result.is_ok();
         if result.is_ok() {
+            self.config.refusal = None;
             self.config.last_success = std::time::SystemTime::now();
             self.remember("intents", |state, control| state.set_intents(control.intents()));
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval},
 };
@@ -56,6 +56,24 @@ impl Channels {
     }
 }
 
+/// What the daemon is told by signals. Caught from the very start: a SIGHUP that nobody catches ends
+/// the process.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(super) fn catch() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Time between two looks at what nobody reports.
 const TICK: Duration = Duration::from_secs(1);
 /// Time in which changes of health are gathered into one change of tables. Failures are urgent;
@@ -73,10 +91,8 @@ async fn due(at: Option<Instant>) {
 
 impl Daemon {
     /// Serves until it is told to stop.
-    pub(super) async fn run(mut self, mut events: Events) -> io::Result<()> {
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hang_up = signal(SignalKind::hangup())?;
+    pub(super) async fn run(mut self, mut events: Events, signals: Signals) {
+        let Signals { mut terminate, mut interrupt, mut hang_up } = signals;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -107,7 +123,6 @@ impl Daemon {
             }
         }
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
-        Ok(())
     }
 
     /// Nobody is told of a state before the tables have it.

@@ -18,8 +18,9 @@ use tokio::{
 use super::{
     ConfigFile, Daemon, Interface, Work,
     memory::{Applied, MemoryError, StateDir},
+    now,
     observer::DaemonObserver,
-    run::{Channels, Events},
+    run::{Channels, Events, Signals},
 };
 use crate::{
     api::server,
@@ -28,6 +29,7 @@ use crate::{
     datapath::{Datapath, DatapathError, desired::CommitError},
     health::Checker,
     metrics,
+    model::BackendName,
     netlink::{self, Neighbours},
     source::Sources,
 };
@@ -86,6 +88,7 @@ const QUEUE: usize = 1024;
 
 /// Starts, serves until SIGTERM or SIGINT, and leaves the data plane serving.
 pub async fn run(config_path: &Path) -> Result<(), StartError> {
+    let signals = Signals::catch().map_err(system("catching signals"))?;
     let text = read(config_path)?;
     let on_disk = Config::parse(&config_path.display().to_string(), &text)?;
     check_service_limits(&on_disk.services, &on_disk.daemon.limits)
@@ -106,10 +109,10 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
         path: config_path.to_owned(),
         text,
         origin,
-        last_reload_success: true,
+        refusal: None,
         last_success: SystemTime::now(),
     };
-    let result = begin_and_serve(control, state, file, api, metrics).await;
+    let result = begin_and_serve(control, state, file, Ears { api, metrics, signals }).await;
     // Whatever becomes of the data plane, the socket would only mislead.
     let _ = std::fs::remove_file(socket);
     result
@@ -119,36 +122,41 @@ async fn begin_and_serve(
     control: Control,
     state: StateDir,
     file: ConfigFile,
-    api: UnixListener,
-    metrics: Option<TcpListener>,
+    ears: Ears,
 ) -> Result<(), StartError> {
     let (channels, events) = Channels::new(QUEUE);
     let (readiness, seen) = watch::channel(vec!["lbd is starting".to_owned()]);
     let mut daemon = build(control, state, file, &channels, readiness)?;
     daemon.begin().await?;
     let observer = Arc::new(DaemonObserver::new(channels.reports.clone(), seen));
-    serve(daemon, events, channels, api, metrics, observer).await
+    serve(daemon, events, channels, ears, observer).await;
+    Ok(())
+}
+
+/// What the daemon listens to.
+struct Ears {
+    api: UnixListener,
+    metrics: Option<TcpListener>,
+    signals: Signals,
 }
 
 async fn serve(
     daemon: Daemon,
     events: Events,
     channels: Channels,
-    api: UnixListener,
-    metrics: Option<TcpListener>,
+    ears: Ears,
     observer: Arc<DaemonObserver>,
-) -> Result<(), StartError> {
-    let serve_api = server::serve(api, channels.calls.clone());
-    let serve_metrics = async move {
-        match metrics {
+) {
+    let serve_metrics = async {
+        match ears.metrics {
             Some(listener) => metrics::serve(listener, observer).await,
             None => std::future::pending().await,
         }
     };
     tokio::select! {
-        result = daemon.run(events) => result.map_err(system("waiting for signals")),
-        () = serve_api => Ok(()),
-        () = serve_metrics => Ok(()),
+        () = daemon.run(events, ears.signals) => {}
+        () = server::serve(ears.api, channels.calls.clone()) => {}
+        () = serve_metrics => {}
     }
 }
 
@@ -198,6 +206,7 @@ impl Daemon {
         for (address, way) in ways {
             self.take_way(address, way);
         }
+        self.presume_health();
         for key in self.datapath.tables.disputed() {
             self.disputes.insert(key, Instant::now());
         }
@@ -211,6 +220,24 @@ impl Daemon {
         self.announce(&daemon);
         self.apply();
         Ok(())
+    }
+
+    /// A backend that took new flows when the tables were left is up until its checks say
+    /// otherwise, also when the state directory was lost: a restart must not empty a service.
+    fn presume_health(&mut self) {
+        let serving: Vec<BackendName> = self
+            .control
+            .views()
+            .filter(|view| {
+                let service = &self.control.services()[&view.name.service];
+                let tables = &self.datapath.tables;
+                tables.takes_new_flows(&service.key(), &view.name.address.into())
+            })
+            .map(|view| view.name)
+            .collect();
+        for name in serving {
+            self.control.presume_up(&name, now());
+        }
     }
 
     fn announce(&self, daemon: &crate::config::Daemon) {

@@ -165,7 +165,7 @@ fn hint(error: &ProgramError) -> &'static str {
             " (the driver has no XDP: set daemon.xdp_mode to \"generic\" or \"auto\")"
         }
         Some(Errno::ERANGE) => " (its MTU is too large for native mode: at most 3,500 bytes)",
-        Some(Errno::EPERM) => " (lbd needs CAP_BPF and CAP_NET_ADMIN)",
+        Some(Errno::EPERM) => " (lbd needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)",
         _ => "",
     }
 }

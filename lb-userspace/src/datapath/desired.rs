@@ -50,7 +50,7 @@ pub struct Route {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
     /// Services whose table was replaced.
-    pub tables: u32,
+    pub tables: Vec<ServiceKey>,
     /// Slots of tables of equal size whose current backend changed.
     pub moved_slots: u32,
     /// Identifiers that a service got in this commit: its counters start anew.

@@ -14,8 +14,8 @@ use super::arrays::Arrays;
 pub struct Found {
     /// Identifier of the service.
     pub service: u32,
-    /// Index of the slot in the service's table and among all slots.
-    pub slot_index: u32,
+    /// Hash of the flow, whose lower bits are the slot in the service's table.
+    pub flow: u64,
     /// What the slot says.
     pub slot: Slot,
     /// Backend that the flow cache remembers, if the slot is disputed.
@@ -57,12 +57,7 @@ pub fn lookup(
         .get(position.flow)
         .filter(|found| is_alive(found.backend, found.generation))
         .map(|found| found.backend);
-    Ok(Found {
-        service: position.service,
-        slot_index: position.index,
-        slot: position.slot,
-        remembered,
-    })
+    Ok(Found { service: position.service, flow: position.flow, slot: position.slot, remembered })
 }
 
 /// The tables as a packet reads them, for questions: nothing is counted, sent or remembered.

@@ -7,6 +7,7 @@ pub mod desired;
 mod history;
 pub mod lookup;
 mod mapped;
+mod ownership;
 #[cfg(feature = "bpf-log")]
 mod packet_log;
 pub mod pins;
@@ -28,6 +29,7 @@ use crate::{
 };
 use attach::AttachError;
 use counters::TrafficCounters;
+use ownership::Ownership;
 use pins::{PinError, Pins};
 use program::{LoadError, Loaded};
 use tables::Tables;
@@ -65,6 +67,7 @@ pub struct Datapath {
     ebpf: aya::Ebpf,
     pins: Pins,
     maps_are_new: bool,
+    ownership: Ownership,
 }
 
 impl Datapath {
@@ -72,37 +75,33 @@ impl Datapath {
     /// Packets see nothing of it before [`Datapath::attach`].
     pub fn open(daemon: &Daemon) -> Result<Self, DatapathError> {
         let pins = Pins::new(&daemon.pin_dir);
-        pins.prepare()?;
-        Pins::remove(&pins.new_maps())?;
+        let ownership = Ownership::take(&pins)?;
         let key = HashKey::derive(daemon.hash_seed.reveal().as_bytes());
+        let adopt = |loaded: Loaded| {
+            let Loaded { ebpf, arrays, counters, map_bytes } = loaded;
+            let tables = Tables::adopt(arrays, key, &daemon.limits)?;
+            Some((tables, counters, map_bytes, ebpf))
+        };
+        let mut adopted = None;
         if program::are_compatible(&pins.maps(), &daemon.limits) {
-            let loaded = load(daemon, &pins.maps())?;
-            if let Some(datapath) = Self::over(loaded, key, daemon, &pins) {
-                return Ok(datapath);
+            adopted = adopt(load(daemon, &pins.maps())?);
+            if adopted.is_none() {
+                tracing::warn!(
+                    "the pinned tables are another seed's or damaged: building new ones; flows \
+                     are hashed anew"
+                );
             }
-            tracing::warn!(
-                "the pinned tables are another seed's or damaged: building new ones; flows are \
-                 hashed anew"
-            );
         }
-        pins::create(&pins.new_maps())?;
-        let loaded = load(daemon, &pins.new_maps())?;
-        let mut datapath = Self::over(loaded, key, daemon, &pins).ok_or(DatapathError::NotEmpty)?;
-        (datapath.adopted, datapath.maps_are_new) = (false, true);
-        Ok(datapath)
-    }
-
-    fn over(loaded: Loaded, key: HashKey, daemon: &Daemon, pins: &Pins) -> Option<Self> {
-        let Loaded { ebpf, arrays, counters, map_bytes } = loaded;
-        Some(Self {
-            tables: Tables::adopt(arrays, key, &daemon.limits)?,
-            counters,
-            map_bytes,
-            adopted: true,
-            ebpf,
-            pins: pins.clone(),
-            maps_are_new: false,
-        })
+        let maps_are_new = adopted.is_none();
+        let (tables, counters, map_bytes, ebpf) = match adopted {
+            Some(adopted) => adopted,
+            None => {
+                pins::create(&pins.new_maps())?;
+                adopt(load(daemon, &pins.new_maps())?).ok_or(DatapathError::NotEmpty)?
+            }
+        };
+        let adopted = !maps_are_new;
+        Ok(Self { tables, counters, map_bytes, adopted, ebpf, pins, maps_are_new, ownership })
     }
 
     /// Makes packets of an interface go through the program. Returns the mode of a new attachment.
@@ -112,7 +111,11 @@ impl Datapath {
         mode: XdpMode,
     ) -> Result<Option<XdpMode>, DatapathError> {
         let pin = self.pins.link(interface);
-        Ok(attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?)
+        let attached = attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?;
+        if attached.is_some() {
+            self.ownership.attached(interface);
+        }
+        Ok(attached)
     }
 
     /// After all interfaces are attached: puts new maps in the place of old ones and detaches from
@@ -125,6 +128,7 @@ impl Datapath {
                 .map_err(|source| PinError::File { path: new.clone(), source })?;
             self.maps_are_new = false;
         }
+        self.ownership.complete();
         for interface in self.pins.attached()? {
             if !wanted.contains(&interface) {
                 tracing::info!(interface, "detaching: not in the configuration any more");
@@ -161,6 +165,10 @@ fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
 /// here. Returns the interfaces.
 pub fn detach(pin_dir: &Path) -> Result<Vec<String>, DatapathError> {
     let pins = Pins::new(pin_dir);
+    if !pins.exist() {
+        return Ok(Vec::new());
+    }
+    let _lock = pins.lock()?;
     let interfaces = pins.attached()?;
     for interface in &interfaces {
         attach::release(interface, &pins.link(interface))?;

@@ -2,18 +2,21 @@
 //!
 //! ```text
 //! PIN_DIR/v1/maps/NAME         the balancer's maps
-//! PIN_DIR/v1/links/INTERFACE   the program's attachment to an interface
-//! PIN_DIR/v1/decap/…           the same of the tunnel's far end
+//! PIN_DIR/links/INTERFACE      the program's attachment to an interface
+//! PIN_DIR/decap-v1/…           the tunnel's far end, see `crate::decap`
 //! ```
-//! The version counts layouts of maps: a daemon with another layout works beside these files.
+//! The version counts layouts of maps: a daemon with another layout makes its maps beside these, and
+//! then updates the same attachments.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
 use nix::{
+    fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
@@ -35,6 +38,12 @@ pub enum PinError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// Another daemon has them.
+    #[error("another lbd uses {directory}: stop it, or set daemon.pin_dir")]
+    Locked {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// A file or directory resists.
     #[error("{path}: {source}")]
     File {
@@ -49,34 +58,49 @@ pub enum PinError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pins {
     root: PathBuf,
+    layout: PathBuf,
 }
 
 impl Pins {
     /// Pins under `pin_dir`, of this layout.
     #[must_use]
     pub fn new(pin_dir: &Path) -> Self {
-        Self { root: pin_dir.join(LAYOUT) }
+        Self { root: pin_dir.to_owned(), layout: pin_dir.join(LAYOUT) }
     }
 
     /// Makes the directories, readable by nobody else, and mounts the file system if need be.
     pub fn prepare(&self) -> Result<(), PinError> {
         mount_if_missing(&self.root)?;
-        for directory in [self.maps(), self.links()] {
+        for directory in [self.root.clone(), self.layout.clone(), self.maps(), self.links()] {
             create(&directory)?;
         }
         Ok(())
     }
 
+    /// Whether anything is there.
+    #[must_use]
+    pub fn exist(&self) -> bool {
+        self.root.exists()
+    }
+
+    /// Keeps other processes from changing what is pinned, as long as the value lives.
+    pub fn lock(&self) -> Result<Flock<File>, PinError> {
+        let directory = File::open(&self.root)
+            .map_err(|source| PinError::File { path: self.root.clone(), source })?;
+        Flock::lock(directory, FlockArg::LockExclusiveNonblock)
+            .map_err(|_| PinError::Locked { directory: self.root.clone() })
+    }
+
     /// Directory of the balancer's maps.
     #[must_use]
     pub fn maps(&self) -> PathBuf {
-        self.root.join("maps")
+        self.layout.join("maps")
     }
 
     /// Directory of maps that are made while others are in use. bpffs refuses names with dots.
     #[must_use]
     pub fn new_maps(&self) -> PathBuf {
-        self.root.join("maps-new")
+        self.layout.join("maps-new")
     }
 
     /// Directory of attachments.
@@ -119,13 +143,20 @@ impl Pins {
         }
     }
 
-    /// Removes everything of this layout, and its parent if nothing else is in there.
-    pub fn remove_all(&self) -> Result<(), PinError> {
-        Self::remove(&self.root)?;
-        if let Some(parent) = self.root.parent() {
-            // It holds another layout if this fails.
-            let _ = fs::remove_dir(parent);
+    /// Removes the directories that have nothing in them.
+    pub fn remove_empty(&self) {
+        for directory in [self.links(), self.maps(), self.layout.clone(), self.root.clone()] {
+            // There is something in it if this fails.
+            let _ = fs::remove_dir(directory);
         }
+    }
+
+    /// Removes attachments and the maps of this layout, and the directory if nothing else is in it.
+    pub fn remove_all(&self) -> Result<(), PinError> {
+        Self::remove(&self.links())?;
+        Self::remove(&self.layout)?;
+        // It holds another layout or a tunnel's far end if this fails.
+        let _ = fs::remove_dir(&self.root);
         Ok(())
     }
 }

@@ -93,6 +93,12 @@ impl Health {
         })
     }
 
+    /// The judgement on a backend that worked when it was last seen, without a check of our own.
+    #[must_use]
+    pub fn presumed_up(now: u64) -> Self {
+        Self { state: HealthState::Up, since: now, ..Self::default() }
+    }
+
     /// The judgement.
     #[must_use]
     pub const fn state(&self) -> HealthState {
@@ -117,6 +123,7 @@ impl Health {
         let last_failure = self.last_failure.as_deref().unwrap_or("unknown");
         match (self.state, self.failed_in_row, self.passed_in_row) {
             (HealthState::Unknown, ..) => "no check has ended yet".to_owned(),
+            (HealthState::Up, 0, 0) => "it took traffic before lbd began".to_owned(),
             (_, 0, passed) if self.state == HealthState::Up => checks(passed, "passed"),
             (_, 0, passed) => format!("{}, before: {last_failure}", checks(passed, "passed")),
             (_, failed, _) => format!("{}, last: {last_failure}", checks(failed, "failed")),

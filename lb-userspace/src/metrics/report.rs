@@ -77,7 +77,7 @@ pub struct BackendReport {
 pub struct InterfaceReport {
     /// Its name.
     pub name: String,
-    /// `native` or `generic`, or what was asked for while nothing is attached.
+    /// `native` or `generic`; `none` while nothing is attached.
     pub mode: &'static str,
     /// Whether the program is attached to it.
     pub attached: bool,

@@ -17,7 +17,7 @@ use crate::site::{
 };
 
 /// The pinned attachment of eth0.
-const LINK: &str = "/sys/fs/bpf/lb/v1/links/eth0";
+const LINK: &str = "/sys/fs/bpf/lb/links/eth0";
 
 fn config() -> Config {
     Config::of([Service::tcp("web", vip(Family::V4)).to(Family::V4, 1..=1)])
@@ -56,26 +56,48 @@ fn a_program_of_somebody_else_is_left_alone() {
     }
 }
 
+/// What is refused for one interface is not done for another.
+#[test]
+fn a_refused_start_leaves_no_interface_attached() {
+    let site = Site::new(1);
+    let balancer = &site.topology.balancer;
+    add_second_interface(balancer);
+    fs::write(balancer.path("/run/foreign.o"), objects::PASS).unwrap();
+    let line = "ip link set dev eth1 xdpdrv object /run/foreign.o section xdp";
+    balancer.run(&line.split(' ').collect::<Vec<_>>()).unwrap();
+    let config = config().set("interfaces", "[\"eth0\", \"eth1\"]");
+    site.write_config(&config.to_string());
+    let refused = site.run_lbd(&[]);
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.stderr.contains("`eth1` has another XDP program"), "{refused:?}");
+    assert_eq!(xdp::program(balancer, "eth0"), None);
+    assert_eq!(pins(balancer), [""; 0]);
+}
+
 #[test]
 fn what_somebody_detaches_is_put_back() {
+    type Removal = fn(&Host) -> io::Result<()>;
+    let removals: [(&str, Removal); 2] = [("detached", detach_link), ("unpinned", remove_pin)];
     let mut site = Site::running(1, &config());
-    // The second lbd has taken the attachment over from the first, which makes a difference.
-    for round in ["made by this lbd", "taken over"] {
-        for (how, detach) in
-            [("detached", detach_link as fn(&Host) -> io::Result<()>), ("unpinned", remove_pin)]
-        {
+    for (how, remove) in removals {
+        let put_back = |site: &Site, whose: &str| {
             let balancer = &site.topology.balancer;
-            detach(balancer).unwrap_or_else(|error| panic!("{how}: {error}"));
-            site.until(&format!("an attachment, {round}, to be {how} and put back"), || {
+            remove(balancer).unwrap_or_else(|error| panic!("{how}: {error}"));
+            site.until(&format!("an attachment {whose} to be {how} and put back"), || {
                 let (program, pins) = (xdp::program(balancer, "eth0"), pins(balancer));
                 let is_pinned = pins.iter().any(|pin| pin.ends_with("/links/eth0"));
-                let is_noticed = site.lbctl(&["status"]).code == 0;
-                (program.is_some() && is_pinned && is_noticed)
+                (program.is_some() && is_pinned)
                     .then_some(())
                     .ok_or_else(|| format!("{program:?}, {pins:?}"))
             });
             ask_tcp(&site.topology.client, 20_000, vip(Family::V4)).unwrap();
-        }
+        };
+        put_back(&site, "of this lbd");
+        // It is also as good as before: it outlives lbd.
+        site.kill_lbd();
+        ask_tcp(&site.topology.client, 20_000, vip(Family::V4)).unwrap();
+        site.start_lbd();
+        put_back(&site, "that was taken over");
         site.kill_lbd();
         ask_tcp(&site.topology.client, 20_000, vip(Family::V4)).unwrap();
         site.start_lbd();

@@ -108,14 +108,23 @@ fn a_second_lbd_is_refused_and_the_first_serves_on() {
     assert_eq!(second.code, 1, "{second:?}");
     assert!(second.stderr.contains(&format!("pid {pid}")), "{second:?}");
 
-    // It says "or set daemon.state_dir", but the socket and the pins have an owner too.
-    for other in ["\"/run/other.sock\"", "\"/run/lb/lbd.sock\""] {
-        let config = config.clone().set("state_dir", "\"/var/lib/lb/other\"");
-        let config = config.set("api_socket", other).set("metrics_listen", "\"127.0.0.1:9902\"");
+    // With a state directory of its own it could start, but the socket and the pins have an owner.
+    let config = config.set("state_dir", "\"/var/lib/lb/other\"");
+    let config = config.set("metrics_listen", "\"127.0.0.1:9902\"");
+    for (socket, named) in [
+        ("/run/lb/lbd.sock", "/run/lb/lbd.sock"),
+        ("/run/lb/other.sock", "daemon.pin_dir"),
+    ] {
+        let config = config.clone().set("api_socket", &format!("\"{socket}\""));
         site.write_config(&config.to_string());
         let second = site.run_lbd(&[]);
-        assert_eq!(second.code, 1, "api_socket = {other}: {second:?}");
+        assert_eq!(second.code, 1, "{socket}: {second:?}");
+        let last = second.stderr.lines().last().unwrap_or_default();
+        assert!(last.contains("another lbd") && last.contains(named), "{socket}: {second:?}");
     }
+    // Nor does lbctl take the data plane away when it asks at the wrong door.
+    let detach = site.lbctl(&["--socket", "/run/lb/other.sock", "detach"]);
+    assert_eq!(detach.code, 5, "{detach:?}");
 
     assert_eq!(site.json(&["status"])["pid"].to_string(), pid);
     assert_eq!(xdp::program(&site.topology.balancer, "eth0"), program);

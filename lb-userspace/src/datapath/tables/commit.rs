@@ -59,7 +59,7 @@ impl Tables {
         let place = self.services[&service.key].place as usize;
         if slots != old || !self.arrays.services[place].table().is_present() {
             self.publish(service.key, &old, &slots)?;
-            committed.tables += 1;
+            committed.tables.push(service.key);
             committed.moved_slots += moved(&old, &slots);
             self.forget_flows(&flows, &old, &slots);
         }

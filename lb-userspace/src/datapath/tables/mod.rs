@@ -90,6 +90,13 @@ impl Tables {
             .collect()
     }
 
+    /// Whether a backend has slots for new flows.
+    #[must_use]
+    pub fn takes_new_flows(&self, key: &ServiceKey, address: &Address) -> bool {
+        let id = self.backend_id(key, address);
+        id.is_some_and(|id| self.slots(key).iter().any(|slot| slot.current == id))
+    }
+
     /// Addresses of all backends, with their index.
     pub fn addresses(&self) -> impl Iterator<Item = (Address, u16)> + '_ {
         self.backends.iter().map(|((_, address), id)| (*address, *id))

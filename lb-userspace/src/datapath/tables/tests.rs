@@ -70,7 +70,7 @@ fn a_service_without_backends_takes_no_slots_and_one_with_takes_its_own() {
 fn what_is_as_desired_is_left_alone() {
     let mut tables = tables();
     let desired = [service(1, &[(11, 100, STAY), (12, 100, STAY)])];
-    assert_eq!(commit(&mut tables, &desired).tables, 1);
+    assert_eq!(commit(&mut tables, &desired).tables, [key(1)]);
     assert_eq!(commit(&mut tables, &desired), Committed::default());
 }
 

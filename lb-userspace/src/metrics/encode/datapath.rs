@@ -2,20 +2,12 @@
 
 use std::fmt;
 
-use lb_common::Action;
-
 use super::number;
 use crate::metrics::{Report, families::Families};
 
 pub(super) fn encode(to: &mut Families, report: &Report) -> fmt::Result {
     let verdicts = report.verdicts.iter().map(|(verdict, count)| {
-        let action = match verdict.action() {
-            Action::Pass => "pass",
-            Action::Transmit => "tx",
-            Action::Redirect => "redirect",
-            Action::Drop => "drop",
-        };
-        ([("action", action), ("reason", verdict.reason())], *count)
+        ([("action", verdict.action().name()), ("reason", verdict.reason())], *count)
     });
     to.counters("lb_xdp_packets", "Packets by what the program did with them, and why.", verdicts)?;
     let attached = report.interfaces.iter().map(|interface| {
