@@ -273,7 +273,12 @@ impl Control {
     fn desired_service(&self, service: &Service) -> DesiredService {
         let member = |view: BackendView| DesiredMember {
             address: Address::from(view.name.address),
-            base_weight: u32::from(view.configured_weight),
+            // Not in the base before it has been up: to come in as one that is out, and then again
+            // as one that is up, would move up to twice as many slots.
+            base_weight: match view.effective.state {
+                State::Starting => 0,
+                _ => u32::from(view.configured_weight),
+            },
             weight: u32::from(view.serving_weight()),
             flows: match view.effective.state {
                 State::Up => Flows::Stay,

@@ -112,7 +112,12 @@ fn update(program: &mut Xdp, interface: &str, pin: &Path) -> Result<bool, Attach
     let link =
         XdpLink::try_from(FdLink::from(pinned)).map_err(|error| unpinned(interface, &error))?;
     match program.attach_to_link(link) {
-        Ok(_) => Ok(true),
+        // Not kept open: only the pin holds the attachment, so that one whose pin somebody removes
+        // is gone, and noticed, at once and not with the daemon's end.
+        Ok(id) => program
+            .take_link(id)
+            .map(|_| true)
+            .map_err(|error| unpinned(interface, &error)),
         // The interface was deleted, perhaps made anew under the same name: the link is an orphan.
         Err(ProgramError::SyscallError(error))
             if error.io_error.raw_os_error() == Some(Errno::ENOLINK as i32) =>

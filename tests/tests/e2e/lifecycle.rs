@@ -111,10 +111,9 @@ fn a_second_lbd_is_refused_and_the_first_serves_on() {
     // With a state directory of its own it could start, but the socket and the pins have an owner.
     let config = config.set("state_dir", "\"/var/lib/lb/other\"");
     let config = config.set("metrics_listen", "\"127.0.0.1:9902\"");
-    for (socket, named) in [
-        ("/run/lb/lbd.sock", "/run/lb/lbd.sock"),
-        ("/run/lb/other.sock", "daemon.pin_dir"),
-    ] {
+    for (socket, named) in
+        [("/run/lb/lbd.sock", "/run/lb/lbd.sock"), ("/run/lb/other.sock", "daemon.pin_dir")]
+    {
         let config = config.clone().set("api_socket", &format!("\"{socket}\""));
         site.write_config(&config.to_string());
         let second = site.run_lbd(&[]);

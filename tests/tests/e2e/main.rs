@@ -10,6 +10,7 @@ mod config;
 mod counters;
 mod flows;
 mod forwarding;
+mod grace;
 mod health;
 mod lifecycle;
 mod operator;

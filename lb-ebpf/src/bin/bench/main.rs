@@ -36,7 +36,7 @@ fn bench_path(context: XdpContext) -> u32 {
 /// What the driver costs by itself, with the call of a function.
 #[inline(never)]
 extern "C" fn nothing(_context: *mut aya_ebpf::bindings::xdp_md) -> u32 {
-    driver::opaque(xdp_action::XDP_PASS)
+    driver::opaque(u64::from(xdp_action::XDP_PASS)) as u32
 }
 
 /// The whole of the `balancer` program.
