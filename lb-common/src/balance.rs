@@ -195,7 +195,8 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
         && let Some(found) = found
     {
         if found.seen != now {
-            set.put(flow, Remembered { seen: now, ..found });
+            // It has a place, unless another CPU has just taken it.
+            let _ = set.put(flow, Remembered { seen: now, ..found });
         }
         return found.backend;
     }
@@ -227,8 +228,7 @@ fn remember<T: Tables>(
         return None;
     }
     let generation = tables.backend(backend)?.generation();
-    set.put(flow, Remembered { backend, generation, seen: now });
-    Some(())
+    set.put(flow, Remembered { backend, generation, seen: now }).then_some(())
 }
 
 #[cfg(test)]

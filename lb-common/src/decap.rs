@@ -4,6 +4,7 @@ use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use crate::{
     address::{self, Address},
+    checksum,
     forward::{IP_IN_IP, IPV6_IN_IP},
     frame::{Ethernet, Frame},
     verdict::DecapVerdict,
@@ -68,16 +69,27 @@ impl LocalAddress {
     }
 }
 
-/// What the far end knows: who may send tunnels, and which addresses this machine has.
+/// What is known of an address in `DECAP_ADDRESSES`, as bits of its value.
+pub mod known {
+    /// This machine has it: tunnels may end there.
+    pub const OWN: u32 = 1;
+    /// Tunnelled packets may be aimed at it.
+    pub const TARGET: u32 = 2;
+}
+
+/// What the far end knows: who may send tunnels, which addresses this machine has, and which of
+/// them clients may reach.
 pub trait Gate {
     /// Whether a load balancer with this address may send tunnels here.
     fn permits(&self, source: &Address) -> bool;
     /// Whether this machine has the address.
     fn has(&self, address: &Address) -> bool;
+    /// Whether a tunnelled packet may be aimed at the address.
+    fn admits(&self, destination: &Address) -> bool;
 }
 
 /// Opens one frame. A frame whose verdict is to pass is untouched, except for
-/// [`DecapVerdict::Opened`]: that one has lost its outer header.
+/// [`DecapVerdict::Opened`]: that one has lost its outer header, and has its congestion mark.
 ///
 /// Fragments, IPv4 options and IPv6 extension headers of the outer packet are not opened; the
 /// balancer sends none.
@@ -102,9 +114,15 @@ fn open_ipv4<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict,
         return Err(DecapVerdict::NotTunnel);
     }
     let inner = Inner::from_protocol(ip.proto)?;
-    let source = Address::from_words([u32::from_ne_bytes(ip.src_addr), 0, 0, 0], false);
-    let length = usize::from(u16::from_be_bytes(ip.tot_len));
-    finish(frame, gate, source, inner, Ipv4Hdr::LEN, length)
+    let address = |octets| Address::from_words([u32::from_ne_bytes(octets), 0, 0, 0], false);
+    let outer = Outer {
+        source: address(ip.src_addr),
+        destination: address(ip.dst_addr),
+        header: Ipv4Hdr::LEN,
+        length: usize::from(u16::from_be_bytes(ip.tot_len)),
+        ecn: ip.tos & ECN,
+    };
+    finish(frame, gate, &outer, inner)
 }
 
 #[inline(always)]
@@ -114,9 +132,26 @@ fn open_ipv6<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict,
         return Err(DecapVerdict::NotTunnel);
     }
     let inner = Inner::from_protocol(ip.next_hdr)?;
-    let source = Address::from_words(address::words(ip.src_addr), true);
-    let length = usize::from(u16::from_be_bytes(ip.payload_len)) + Ipv6Hdr::LEN;
-    finish(frame, gate, source, inner, Ipv6Hdr::LEN, length)
+    let outer = Outer {
+        source: Address::from_words(address::words(ip.src_addr), true),
+        destination: Address::from_words(address::words(ip.dst_addr), true),
+        header: Ipv6Hdr::LEN,
+        length: usize::from(u16::from_be_bytes(ip.payload_len)) + Ipv6Hdr::LEN,
+        ecn: ip.vcf[1] >> 4 & ECN,
+    };
+    finish(frame, gate, &outer, inner)
+}
+
+/// What the outer header says.
+struct Outer {
+    source: Address,
+    destination: Address,
+    /// Bytes of the header.
+    header: usize,
+    /// Bytes of the whole outer packet.
+    length: usize,
+    /// What the way said of congestion.
+    ecn: u8,
 }
 
 #[derive(Clone, Copy)]
@@ -142,55 +177,109 @@ impl Inner {
         }
     }
 
-    /// Destination and length of the packet that starts at `offset`.
+    /// What the header at `offset` says of the packet.
     #[inline(always)]
-    fn read<F: Frame>(self, frame: &F, offset: usize) -> Option<(Address, usize)> {
+    fn read<F: Frame>(self, frame: &F, offset: usize) -> Option<InnerPacket> {
         match self {
             Self::Ipv4 => {
                 let ip = frame.header::<Ipv4Hdr>(offset)?;
                 let length = usize::from(u16::from_be_bytes(ip.tot_len));
                 let is_sound = ip.vihl >> 4 == 4 && ip.vihl & 0x0f >= 5 && length >= Ipv4Hdr::LEN;
                 let words = [u32::from_ne_bytes(ip.dst_addr), 0, 0, 0];
-                is_sound.then_some((Address::from_words(words, false), length))
+                let destination = Address::from_words(words, false);
+                is_sound.then_some(InnerPacket { destination, length, ecn: ip.tos & ECN })
             }
             Self::Ipv6 => {
                 let ip = frame.header::<Ipv6Hdr>(offset)?;
                 let length = usize::from(u16::from_be_bytes(ip.payload_len)) + Ipv6Hdr::LEN;
-                let address = Address::from_words(address::words(ip.dst_addr), true);
-                (ip.vcf[0] >> 4 == 6).then_some((address, length))
+                let destination = Address::from_words(address::words(ip.dst_addr), true);
+                let ecn = ip.vcf[1] >> 4 & ECN;
+                (ip.vcf[0] >> 4 == 6).then_some(InnerPacket { destination, length, ecn })
             }
         }
     }
+
+    /// Writes the ECN field of the header at `offset`.
+    #[inline(always)]
+    fn set_ecn<F: Frame>(self, frame: &mut F, offset: usize, ecn: u8) -> Option<()> {
+        match self {
+            Self::Ipv4 => {
+                let ip = frame.header_mut::<Ipv4Hdr>(offset)?;
+                let tos = ip.tos & !ECN | ecn;
+                // RFC 1624 section 3, equation 3, of the word whose lower byte this is.
+                let sum = u32::from(!u16::from_be_bytes(ip.check))
+                    + u32::from(!u16::from(ip.tos))
+                    + u32::from(tos);
+                ip.check = (!checksum::fold(sum)).to_be_bytes();
+                ip.tos = tos;
+            }
+            Self::Ipv6 => {
+                let ip = frame.header_mut::<Ipv6Hdr>(offset)?;
+                ip.vcf[1] = ip.vcf[1] & !(ECN << 4) | ecn << 4;
+            }
+        }
+        Some(())
+    }
 }
 
-/// The checks and the cut that both outer families share. `outer` is the outer header's length,
-/// `length` that of the whole outer packet.
+/// What the inner header says.
+struct InnerPacket {
+    destination: Address,
+    length: usize,
+    ecn: u8,
+}
+
+/// The ECN field in a traffic class, RFC 3168 section 5.
+const ECN: u8 = 0b11;
+const NOT_ECT: u8 = 0b00;
+const ECT_1: u8 = 0b01;
+const ECT_0: u8 = 0b10;
+const CE: u8 = 0b11;
+
+/// The ECN field of what comes out of the tunnel, RFC 6040 section 4.2. `None` is a packet to be
+/// dropped: congestion was met, and its sender would not understand the mark.
+#[inline(always)]
+const fn merge_ecn(inner: u8, outer: u8) -> Option<u8> {
+    match (inner, outer) {
+        (NOT_ECT, CE) => None,
+        (NOT_ECT, _) => Some(NOT_ECT),
+        (_, CE) => Some(CE),
+        (ECT_0, ECT_1) => Some(ECT_1),
+        _ => Some(inner),
+    }
+}
+
+/// The checks and the cut that both outer families share.
 #[inline(always)]
 fn finish<F: Frame, G: Gate>(
     frame: &mut F,
     gate: &G,
-    source: Address,
+    outer: &Outer,
     inner: Inner,
-    outer: usize,
-    length: usize,
 ) -> Result<DecapVerdict, DecapVerdict> {
-    if !gate.permits(&source) {
+    if !gate.permits(&outer.source) {
         return Err(DecapVerdict::ForeignSource);
     }
-    let (destination, inner_length) =
-        inner.read(frame, Ethernet::LEN + outer).ok_or(DecapVerdict::Malformed)?;
-    if outer + inner_length > length || !frame.holds(Ethernet::LEN + length) {
+    if !gate.has(&outer.destination) {
+        return Err(DecapVerdict::ForeignDestination);
+    }
+    let packet = inner.read(frame, Ethernet::LEN + outer.header).ok_or(DecapVerdict::Malformed)?;
+    if outer.header + packet.length > outer.length || !frame.holds(Ethernet::LEN + outer.length) {
         return Err(DecapVerdict::Malformed);
     }
-    if !gate.has(&destination) {
+    if !gate.admits(&packet.destination) {
         return Err(DecapVerdict::NotLocal);
     }
+    let ecn = merge_ecn(packet.ecn, outer.ecn).ok_or(DecapVerdict::CongestionNotEcn)?;
     let link = frame.header::<Ethernet>(0).ok_or(DecapVerdict::Malformed)?.link;
-    if !frame.shrink(outer) {
+    if !frame.shrink(outer.header) {
         return Err(DecapVerdict::NotMoved);
     }
     let ethernet = frame.header_mut::<Ethernet>(0).ok_or(DecapVerdict::NotMoved)?;
     *ethernet = Ethernet::new(link, inner.ether_type());
+    if ecn != packet.ecn {
+        inner.set_ecn(frame, Ethernet::LEN, ecn).ok_or(DecapVerdict::NotMoved)?;
+    }
     Ok(DecapVerdict::Opened)
 }
 

@@ -13,6 +13,9 @@ pub const TICK: u32 = 8;
 
 const WAYS: usize = 4;
 
+/// Ticks for which a flow keeps its place after a packet: about four minutes at 250 Hz.
+pub const KEPT: u32 = 256;
+
 /// What the cache knows of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered {
@@ -101,14 +104,17 @@ impl FlowSet {
     }
 
     /// Remembers the flow in the place that it has, in an empty one, or in that of the flow that
-    /// has been silent for longest.
+    /// has been silent for longest. False if all others have been seen within [`KEPT`] ticks: a
+    /// flood of new flows must not push out those that are alive.
     #[inline(always)]
-    pub fn put(&self, flow: u64, remembered: Remembered) {
+    #[must_use]
+    pub fn put(&self, flow: u64, remembered: Remembered) -> bool {
         let tag = tag(flow);
-        let (mut chosen, mut longest, mut way) = (0, 0, 0);
+        let (mut chosen, mut longest, mut way) = (0, KEPT, 0);
         while way < WAYS {
             if self.ways[way].tag.load() == tag {
-                return self.ways[way].write(tag, remembered);
+                self.ways[way].write(tag, remembered);
+                return true;
             }
             let idle = self.ways[way].idle(remembered.seen);
             if idle > longest {
@@ -116,8 +122,23 @@ impl FlowSet {
             }
             way += 1;
         }
+        if longest == KEPT {
+            return false;
+        }
         // The mask shows the verifier that the place is in bounds.
         self.ways[chosen & (WAYS - 1)].write(tag, remembered);
+        true
+    }
+
+    /// Forgets flows, told by their hash (its lower bits, which choose the slot) and what is
+    /// remembered of them.
+    pub fn forget(&self, is_stale: impl Fn(u64, Remembered) -> bool) {
+        for entry in &self.ways {
+            let tag = entry.tag.load();
+            if tag != 0 && entry.read(tag).is_some_and(|flow| is_stale(tag, flow)) {
+                entry.tag.store(0);
+            }
+        }
     }
 
     /// Every flow of the set, with the lower bits of its hash, which choose its slot.
@@ -178,8 +199,8 @@ mod tests {
     fn remembers_and_replaces() {
         let set = FlowSet::default();
         assert_eq!(set.get(42), None);
-        set.put(42, to(3, 10));
-        set.put(42, to(4, 11));
+        assert!(set.put(42, to(3, 10)));
+        assert!(set.put(42, to(4, 11)));
         assert_eq!(set.get(42), Some(to(4, 11)));
         assert_eq!(set.iter().count(), 1);
     }
@@ -188,25 +209,45 @@ mod tests {
     fn a_zero_hash_is_a_flow_like_any_other() {
         let set = FlowSet::default();
         assert_eq!(set.get(0), None);
-        set.put(0, to(7, 0));
+        assert!(set.put(0, to(7, 0)));
         assert_eq!(set.get(0), Some(to(7, 0)));
     }
 
     #[test]
     fn the_longest_silent_makes_room_across_the_wrap() {
         let set = FlowSet::default();
-        for (flow, seen) in [(1, 65_530), (2, 65_535), (3, 3), (4, 1)] {
-            set.put(flow, to(1, seen));
+        for (flow, seen) in [(1, 65_130), (2, 65_535), (3, 3), (4, 1)] {
+            assert!(set.put(flow, to(1, seen)));
         }
-        set.put(5, to(1, 4));
+        assert!(set.put(5, to(1, 4)));
         assert_eq!(set.get(1), None);
         assert!([2, 3, 4, 5].iter().all(|flow| set.get(*flow).is_some()));
     }
 
     #[test]
+    fn flows_that_are_alive_are_not_pushed_out() {
+        let set = FlowSet::default();
+        for flow in 1..=4 {
+            assert!(set.put(flow, to(1, 100)));
+        }
+        assert!(!set.put(5, to(1, 100 + KEPT as u16)));
+        assert!(set.put(2, to(3, 300)), "a flow that is known is not new");
+        assert!(set.put(5, to(1, 101 + KEPT as u16)));
+        assert_eq!((set.get(2), set.get(5)), (Some(to(3, 300)), Some(to(1, 101 + KEPT as u16))));
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone() {
+        let set = FlowSet::default();
+        assert!(set.put(1, to(1, 1)) && set.put(2, to(2, 1)));
+        set.forget(|_, flow| flow.backend == 1);
+        assert_eq!((set.get(1), set.get(2)), (None, Some(to(2, 1))));
+    }
+
+    #[test]
     fn a_torn_pair_is_no_entry() {
         let set = FlowSet::default();
-        set.put(1, to(1, 1));
+        assert!(set.put(1, to(1, 1)));
         set.ways[0].tag.store(tag(2));
         assert_eq!(set.get(2), None);
         assert_eq!(set.get(1), None);

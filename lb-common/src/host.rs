@@ -160,7 +160,9 @@ pub struct HostGate {
     /// Permitted load balancers.
     pub sources: BTreeSet<Address>,
     /// Addresses of this machine.
-    pub addresses: BTreeSet<Address>,
+    pub own: BTreeSet<Address>,
+    /// Addresses at which tunnelled packets may be aimed.
+    pub targets: BTreeSet<Address>,
 }
 
 impl Gate for HostGate {
@@ -169,6 +171,10 @@ impl Gate for HostGate {
     }
 
     fn has(&self, address: &Address) -> bool {
-        self.addresses.contains(address)
+        self.own.contains(address)
+    }
+
+    fn admits(&self, destination: &Address) -> bool {
+        self.targets.contains(destination)
     }
 }

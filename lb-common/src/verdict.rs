@@ -104,12 +104,16 @@ verdicts! {
         NotTunnel => Pass, "not_tunnel";
         /// A tunnel packet from a source that is not a permitted load balancer.
         ForeignSource => Pass, "foreign_source";
+        /// A tunnel packet on its way to another machine.
+        ForeignDestination => Pass, "foreign_destination";
         /// The tunnel header was removed.
         Opened => Pass, "opened";
         /// From a permitted load balancer, but cut short or with a wrong inner version.
         Malformed => Drop, "malformed";
         /// From a permitted load balancer, but to an address that this machine does not have.
         NotLocal => Drop, "not_local";
+        /// Marked as congested on the way, but the client's packet does not speak ECN.
+        CongestionNotEcn => Drop, "congestion_not_ecn";
         /// The kernel refused to move the start of the packet.
         NotMoved => Drop, "not_moved";
     }
@@ -133,6 +137,11 @@ mod tests {
     fn reasons_are_unique_and_explained() {
         let mut seen = std::collections::BTreeSet::new();
         for verdict in Verdict::ALL {
+            assert!(seen.insert(verdict.reason()), "{}", verdict.reason());
+            assert!(verdict.explanation().ends_with('.'));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        for verdict in DecapVerdict::ALL {
             assert!(seen.insert(verdict.reason()), "{}", verdict.reason());
             assert!(verdict.explanation().ends_with('.'));
         }

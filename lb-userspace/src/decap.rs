@@ -1,11 +1,11 @@
 //! The tunnel's far end on a backend: an XDP program that removes outer headers.
 //!
-//! It opens tunnels only from the given load balancers and only towards addresses that this
-//! machine has. It needs no daemon: program, lists and attachment stay until they are detached.
+//! It opens tunnels only from the given load balancers to this machine, and only packets for
+//! addresses that it has. It needs no daemon: program, lists and attachment stay until they are detached.
 
 use std::{
-    collections::BTreeSet,
-    fs,
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
     net::IpAddr,
     path::{Path, PathBuf},
 };
@@ -21,8 +21,9 @@ use aya::{
 use ipnet::IpNet;
 use lb_common::{
     Address, DecapVerdict,
-    decap::{LocalAddress, MAX_ADDRESSES, MAX_SOURCES, SourcePrefix},
+    decap::{LocalAddress, MAX_ADDRESSES, MAX_SOURCES, SourcePrefix, known},
 };
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
 
 use crate::{
     config::XdpMode,
@@ -61,6 +62,9 @@ pub enum DecapError {
         /// What is wrong.
         source: MapError,
     },
+    /// The machine does not tell its addresses.
+    #[error("asking for local addresses: {0}")]
+    OwnAddresses(io::Error),
     /// More than the lists hold.
     #[error("{count} {what}, but at most {most} fit")]
     TooMany {
@@ -108,7 +112,7 @@ impl Decap {
     ) -> Result<Self, DecapError> {
         limit("prefixes", sources.len(), MAX_SOURCES)?;
         let directory = directory(pin_dir, interface);
-        let is_new = !directory.exists();
+        let is_new = !exists(&directory)?;
         pins::mount_if_missing(&directory)?;
         pins::create(&directory)?;
         let attached = Self::attach_over(&directory, interface, mode, sources, addresses);
@@ -135,24 +139,48 @@ impl Decap {
         Ok(decap)
     }
 
-    /// Replaces the addresses at which tunnelled packets may be aimed. Loopback is never one.
-    pub fn set_addresses(&mut self, addresses: &BTreeSet<IpAddr>) -> Result<(), DecapError> {
-        limit("addresses", addresses.len(), MAX_ADDRESSES)?;
+    /// Replaces the addresses at which tunnelled packets may be aimed. Loopback is never one. Tunnels
+    /// may end at every address that this machine has now.
+    pub fn set_addresses(&mut self, targets: &BTreeSet<IpAddr>) -> Result<(), DecapError> {
+        let wanted = wanted_addresses(&own_addresses()?, targets);
+        limit("addresses", wanted.len(), MAX_ADDRESSES)?;
         let failed = |source| DecapError::Map { name: ADDRESSES, source };
-        let wanted: Vec<PodAddress> = addresses
-            .iter()
-            .filter(|address| !address.is_loopback())
-            .map(|address| PodAddress(LocalAddress::of(&Address::from(*address))))
+        let wanted: Vec<(PodAddress, u32)> = wanted
+            .into_iter()
+            .map(|(address, bits)| (PodAddress(LocalAddress::of(&Address::from(address))), bits))
             .collect();
         let present: Vec<PodAddress> = self.addresses.keys().filter_map(Result::ok).collect();
-        for address in present.iter().filter(|address| !wanted.contains(address)) {
+        let is_wanted = |address: &&PodAddress| wanted.iter().any(|(other, _)| other == *address);
+        for address in present.iter().filter(|address| !is_wanted(address)) {
             self.addresses.remove(address).map_err(failed)?;
         }
-        for address in wanted {
-            self.addresses.insert(address, 1, 0).map_err(failed)?;
+        for (address, bits) in wanted {
+            self.addresses.insert(address, bits, 0).map_err(failed)?;
         }
         Ok(())
     }
+}
+
+/// What `DECAP_ADDRESSES` is to say.
+fn wanted_addresses(own: &BTreeSet<IpAddr>, targets: &BTreeSet<IpAddr>) -> BTreeMap<IpAddr, u32> {
+    let mut wanted = BTreeMap::new();
+    for (addresses, bit) in [(own, known::OWN), (targets, known::TARGET)] {
+        for address in addresses.iter().filter(|address| !address.is_loopback()) {
+            *wanted.entry(*address).or_default() |= bit;
+        }
+    }
+    wanted
+}
+
+/// The addresses of all interfaces of this machine.
+fn own_addresses() -> Result<BTreeSet<IpAddr>, DecapError> {
+    let address = |found: InterfaceAddress| {
+        let address = found.address?;
+        let ipv4 = address.as_sockaddr_in().map(|address| IpAddr::from(address.ip()));
+        ipv4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+    };
+    let found = getifaddrs().map_err(|errno| DecapError::OwnAddresses(errno.into()))?;
+    Ok(found.filter_map(address).collect())
 }
 
 /// What a far end has done.
@@ -167,17 +195,24 @@ pub struct Opened {
 /// All far ends of this machine.
 pub fn list(pin_dir: &Path) -> Result<Vec<Opened>, DecapError> {
     let root = root(pin_dir);
-    let Ok(entries) = fs::read_dir(&root) else {
-        return Ok(Vec::new());
+    let failed = |source| DecapError::from(PinError::File { path: root.clone(), source });
+    let entries = match fs::read_dir(&root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
     };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names: Vec<_> = entries
+        .map(|entry| entry.map(|entry| entry.file_name()))
+        .collect::<io::Result<_>>()
+        .map_err(failed)?;
+    // A name that is no text is not from here.
+    let names = names.into_iter().filter_map(|name| name.into_string().ok());
     names.map(|name| read(&root.join(&name), name.replace("%2e", "."))).collect()
 }
 
 /// Closes tunnels on an interface.
 pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
     let directory = directory(pin_dir, interface);
-    if !directory.exists() {
+    if !exists(&directory)? {
         return Err(DecapError::NotAttached(interface.to_owned()));
     }
     attach::release(interface, &directory.join("link"))?;
@@ -192,6 +227,12 @@ fn remove(directory: &Path) -> Result<(), DecapError> {
         let _ = fs::remove_dir(directory);
     }
     Ok(())
+}
+
+/// Whether it is there; who may not look cannot say that it is not.
+fn exists(directory: &Path) -> Result<bool, DecapError> {
+    let failed = |source| PinError::File { path: directory.to_owned(), source };
+    Ok(directory.try_exists().map_err(failed)?)
 }
 
 fn root(pin_dir: &Path) -> PathBuf {
@@ -263,4 +304,24 @@ fn read(directory: &Path, interface: String) -> Result<Opened, DecapError> {
 
 fn limit(what: &'static str, count: usize, most: usize) -> Result<(), DecapError> {
     if count > most { Err(DecapError::TooMany { what, count, most }) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn given_targets_leave_the_tunnels_ends_at_own_addresses() {
+        let set = |addresses: &[&str]| -> BTreeSet<IpAddr> {
+            addresses.iter().map(|address| address.parse().expect("an address")).collect()
+        };
+        let wanted = wanted_addresses(
+            &set(&["127.0.0.1", "10.0.0.1", "192.0.2.1"]),
+            &set(&["::1", "192.0.2.1", "192.0.2.2"]),
+        );
+        let bits: Vec<_> =
+            wanted.iter().map(|(address, bits)| (address.to_string(), *bits)).collect();
+        let expected = [("10.0.0.1", 1), ("192.0.2.1", 3), ("192.0.2.2", 2)];
+        assert_eq!(bits, expected.map(|(address, bits)| (address.to_owned(), bits)));
+    }
 }

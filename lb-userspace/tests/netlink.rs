@@ -12,8 +12,8 @@ use std::{
 
 use lb_userspace::{
     netlink::{
-        Fault, InterfaceEvent, InterfaceProblem, Neighbours, Way, WayEvent, XdpAttachMode,
-        interface, local_addresses, resolve_once, watch_interfaces, watch_local_addresses,
+        Fault, InterfaceProblem, Neighbours, Way, WayEvent, XdpAttachMode, interface,
+        local_addresses, resolve_once, watch_local_addresses,
     },
     objects,
 };
@@ -373,35 +373,6 @@ fn describes_an_interface() {
             assert!(shown.contains(&format!("prog/xdp id {} ", xdp.program_id)), "{shown}");
             cable.near.ip(&format!("link set dev eth0 {mode} off"));
         }
-    });
-}
-
-#[test]
-fn follows_interfaces() {
-    let cable = Cable::new();
-    block_on(&cable.near, async || {
-        let names = ["eth0", "eth1"].map(String::from).into();
-        let mut events = watch_interfaces(names).expect("netlink sockets");
-        let InterfaceEvent::Appeared(eth0) = next(&mut events, AT_ONCE).await else {
-            panic!("eth0 is there");
-        };
-        assert_eq!(eth0.name, "eth0");
-        cable.near.ip("link add eth1 type veth peer name eth2");
-        let InterfaceEvent::Appeared(eth1) = next(&mut events, AT_ONCE).await else {
-            panic!("eth1 is there");
-        };
-        cable.near.ip("link set eth1 mtu 1400");
-        let InterfaceEvent::Changed(wide) = next(&mut events, AT_ONCE).await else {
-            panic!("eth1 has changed");
-        };
-        assert_eq!((wide.index, wide.mtu), (eth1.index, 1400));
-        cable.near.ip("link del eth1\nlink add eth1 type veth peer name eth2");
-        let vanished = InterfaceEvent::Vanished { name: "eth1".into(), index: eth1.index };
-        assert_eq!(next(&mut events, AT_ONCE).await, vanished);
-        let InterfaceEvent::Appeared(remade) = next(&mut events, AT_ONCE).await else {
-            panic!("eth1 is there again");
-        };
-        assert_ne!(remade.index, eth1.index);
     });
 }
 

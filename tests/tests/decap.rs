@@ -18,8 +18,9 @@ const LINK: Link = Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 
 fn decap() -> Decap {
     let sources =
         [Prefix([10, 1, 255, 0].into(), 24), Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 1].into(), 128)];
-    let addresses = VIPS.map(|vip| vip.parse().expect("service address"));
-    Decap::load(&sources, &addresses).expect("the kernel takes the program")
+    let own = [Kind::OverIpv4, Kind::OverIpv6].map(Kind::backend);
+    let targets = VIPS.map(|vip| vip.parse().expect("service address"));
+    Decap::load(&sources, &own, &targets).expect("the kernel takes the program")
 }
 
 /// The tunnel of the outer family.
@@ -112,6 +113,56 @@ fn tunnels_of_others_pass_unchanged_whatever_is_in_them() {
     assert_eq!(decap.agree(&last).verdict, DecapVerdict::Opened);
     let behind = first.with(|frame| frame[ETHERNET + 13] = 2);
     expect(&mut decap, &behind, DecapVerdict::ForeignSource);
+}
+
+#[test]
+fn tunnels_to_others_pass_unchanged_whatever_is_in_them() {
+    let mut decap = decap();
+    for case in tunnelled() {
+        let destination = ETHERNET + [16 + 3, 24 + 15][case.outer];
+        let foreign = case.with(|frame| frame[destination] ^= 0xff);
+        expect(&mut decap, &foreign, DecapVerdict::ForeignDestination);
+        let start = case.start();
+        expect(&mut decap, &foreign[..start], DecapVerdict::ForeignDestination);
+    }
+    // An address at which clients may aim ends no tunnel unless it is ours.
+    for (outer, vip) in VIPS.into_iter().enumerate() {
+        let packet = shape(0, VIPS, Transport::Udp).frame();
+        let tunnel = Tunnel { destination: vip.parse().expect("address"), ..tunnel(outer) };
+        expect(&mut decap, &tunnel.around(&packet, 0), DecapVerdict::ForeignDestination);
+    }
+}
+
+/// RFC 6040 section 4.2.
+#[test]
+fn congestion_on_the_tunnels_way_is_told_to_who_understands_it() {
+    const NAMES: [&str; 4] = ["not ECT", "ECT(1)", "ECT(0)", "CE"];
+    let mut decap = decap();
+    for (inner, outer) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        for (inside, outside) in (0..4_u8).flat_map(|inside| (0..4).map(move |out| (inside, out))) {
+            let packet = |ecn| {
+                let mut shape = shape(inner, VIPS, Transport::Tcp(Segment::Ack));
+                shape.traffic_class = 0xb8 | ecn;
+                shape.frame()
+            };
+            let tunnel = Tunnel { traffic_class: 0x54 | outside, ..tunnel(outer) };
+            let frame = tunnel.around(&packet(inside), 0);
+            let merged = match (inside, outside) {
+                (0, 3) => {
+                    expect(&mut decap, &frame, DecapVerdict::CongestionNotEcn);
+                    continue;
+                }
+                (1 | 2, 3) => 3,
+                (2, 1) => 1,
+                _ => inside,
+            };
+            let outcome = decap.agree(&frame);
+            let opened = lb_tests::packets::relinked(&packet(merged), &LINK);
+            let expected = Outcome::of(DecapVerdict::Opened, opened);
+            let case = [NAMES[usize::from(inside)], NAMES[usize::from(outside)]];
+            assert!(outcome == expected, "{case:?}\n{outcome}\n{expected}");
+        }
+    }
 }
 
 #[test]

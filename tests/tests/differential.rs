@@ -95,7 +95,8 @@ fn the_far_end_is_the_same_in_the_kernel_and_on_the_host() {
     let sources =
         [Prefix([10, 1, 0, 0].into(), 16), Prefix([0xfd00, 1, 0, 0, 0, 0, 0xff, 0].into(), 112)];
     let addresses = [[10, 200, 0, 1].into(), [0xfd00, 0x200, 0, 0, 0, 0, 0, 1].into()];
-    let mut decap = Decap::load(&sources, &addresses).expect("the kernel takes the program");
+    let own = [Kind::OverIpv4, Kind::OverIpv6].map(Kind::backend);
+    let mut decap = Decap::load(&sources, &own, &addresses).expect("the kernel takes the program");
     let mut rng = Rng::with_seed(seed);
     let frames = Frames::like(tunnels());
     let mut seen = [0_u64; DecapVerdict::COUNT];
@@ -135,6 +136,8 @@ fn tunnels() -> Vec<Vec<u8>> {
                 let mut tunnel = kind.tunnel(0, 7);
                 tunnels.push(tunnel.around(&shape.frame(), 0));
                 tunnels.push(shape.frame());
+                tunnel.traffic_class = 0b11;
+                tunnels.push(tunnel.around(&shape.frame(), 0));
                 tunnel.source = tunnel.destination;
                 tunnels.push(tunnel.around(&shape.frame(), 0));
             }

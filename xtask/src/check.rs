@@ -33,6 +33,12 @@ impl Check {
                 "warnings",
             ]),
         )?;
+        for features in [&["--no-default-features"][..], &["--features", "bpf-log"]] {
+            run(
+                &format!("lb-userspace {}", features.join(" ")),
+                cargo().args(["check", "--package", "lb-userspace"]).args(features),
+            )?;
+        }
         run(
             "clippy, lb-ebpf as the host sees it",
             cargo().args(["clippy", "--package", "lb-ebpf", "--", "-D", "warnings"]),

@@ -63,6 +63,7 @@ impl Test {
                     "-p",
                     "lb-tests",
                     "--lib",
+                    "--bins",
                     "--test",
                     "golden",
                     "--test",

@@ -2,6 +2,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::{
+    checksum,
     forward::{self, Forward},
     host::{HostFrame, HostGate},
     packet,
@@ -15,8 +16,9 @@ const OUTER: [(&str, &str); 2] = [("10.1.255.1", "10.1.0.1"), ("fd00:1::ff", "fd
 
 fn gate() -> HostGate {
     let sources = OUTER.map(|(source, _)| words(source));
-    let addresses = INNER.map(|(_, vip)| words(vip));
-    HostGate { sources: sources.into(), addresses: addresses.into() }
+    let own = OUTER.map(|(_, backend)| words(backend));
+    let targets = INNER.map(|(_, vip)| words(vip));
+    HostGate { sources: sources.into(), own: own.into(), targets: targets.into() }
 }
 
 /// A packet and the tunnelled frame of it.
@@ -92,6 +94,17 @@ fn sources_are_told_from_strangers_before_anything_is_judged() {
 }
 
 #[test]
+fn a_tunnel_to_somebody_else_passes_whatever_is_in_it() {
+    for (inner, outer) in every_combination() {
+        let (_, mut bytes) = tunnelled(inner, outer);
+        bytes[if outer == 0 { 33 } else { 53 }] ^= 1;
+        assert_eq!(run(&bytes), DecapVerdict::ForeignDestination);
+        let cut = 14 + if outer == 0 { 20 } else { 40 };
+        assert_eq!(run(&bytes[..cut]), DecapVerdict::ForeignDestination);
+    }
+}
+
+#[test]
 fn a_packet_to_somebody_else_is_dropped() {
     for (inner, outer) in every_combination() {
         let (_, mut bytes) = tunnelled(inner, outer);
@@ -132,6 +145,74 @@ fn bytes_behind_the_inner_packet_are_kept() {
         let mut frame = HostFrame::new(&[&bytes[..], &[9; 3]].concat());
         assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
         assert_eq!(frame.bytes()[14..], [&packet[14..], &[9; 3]].concat());
+    }
+}
+
+/// RFC 6040 section 4.2, figure 4: a row for each inner value, a column for each outer one.
+const MERGED: [[Option<u8>; 4]; 4] = {
+    const NOT_ECT: Option<u8> = Some(0b00);
+    const ECT_1: Option<u8> = Some(0b01);
+    const ECT_0: Option<u8> = Some(0b10);
+    const CE: Option<u8> = Some(0b11);
+    // Columns: not ECT, ECT(1), ECT(0), CE.
+    [
+        [NOT_ECT, NOT_ECT, NOT_ECT, None],
+        [ECT_1, ECT_1, ECT_1, CE],
+        [ECT_0, ECT_1, ECT_0, CE],
+        [CE, CE, CE, CE],
+    ]
+};
+
+/// Writes a traffic class into the IP header at `offset`, and its checksum if it has one.
+fn set_class(bytes: &mut [u8], offset: usize, class: u8) {
+    if bytes[offset] >> 4 == 4 {
+        bytes[offset + 1] = class;
+        bytes[offset + 10..offset + 12].fill(0);
+        let check = !checksum::sum(&bytes[offset..offset + 20]);
+        bytes[offset + 10..offset + 12].copy_from_slice(&check.to_be_bytes());
+    } else {
+        bytes[offset] = 0x60 | class >> 4;
+        bytes[offset + 1] = bytes[offset + 1] & 0x0f | class << 4;
+    }
+}
+
+#[test]
+fn congestion_that_the_outer_header_reports_reaches_the_inner_one() {
+    for (inner, outer) in every_combination() {
+        for (inner_ecn, row) in MERGED.into_iter().enumerate() {
+            for (outer_ecn, merged) in row.into_iter().enumerate() {
+                let (_, mut bytes) = tunnelled(inner, outer);
+                let start = 14 + if outer == 0 { 20 } else { 40 };
+                // The other bits are different ones, and stay.
+                set_class(&mut bytes, 14, 0x54 | outer_ecn as u8);
+                set_class(&mut bytes, start, 0xb8 | inner_ecn as u8);
+                let case = format!("{inner_ecn} in {outer_ecn}");
+                let Some(merged) = merged else {
+                    assert_eq!(run(&bytes), DecapVerdict::CongestionNotEcn, "{case}");
+                    continue;
+                };
+                let mut frame = HostFrame::new(&bytes);
+                assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened, "{case}");
+                set_class(&mut bytes, start, 0xb8 | merged);
+                assert_eq!(frame.bytes()[14..], bytes[start..], "{case}");
+            }
+        }
+    }
+}
+
+/// RFC 1624 section 4: an update after the older equation makes 0xffff of a checksum of 0.
+#[test]
+fn a_checksum_is_updated_to_what_it_would_be_if_made_anew() {
+    for identification in 0..=u16::MAX {
+        let (_, mut bytes) = tunnelled(0, 0);
+        bytes[38..40].copy_from_slice(&identification.to_be_bytes());
+        set_class(&mut bytes, 14, 0b11);
+        set_class(&mut bytes, 34, 0b10);
+        let mut frame = HostFrame::new(&bytes);
+        assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
+        assert_eq!(checksum::sum(&frame.bytes()[14..34]), 0xffff, "{identification}");
+        set_class(&mut bytes, 34, 0b11);
+        assert_eq!(frame.bytes()[14..34], bytes[34..54], "{identification}");
     }
 }
 

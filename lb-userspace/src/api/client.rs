@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::protocol::{Answer, Failure, FailureKind, LONGEST_LINE, Request};
+use super::protocol::{Answer, Failure, FailureKind, LONGEST_ANSWER, LONGEST_LINE, Request};
 
 /// Longest time that an answer may take: applying a large configuration takes seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,18 +22,30 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, Failure> {
 }
 
 fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    if line.len() as u64 > LONGEST_LINE {
+        let message = format!("the request is longer than {} MiB", LONGEST_LINE >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(request)?;
-    line.push(b'\n');
     stream.write_all(&line)?;
-    let mut answer = String::new();
-    BufReader::new(stream).take(LONGEST_LINE).read_line(&mut answer)?;
-    if answer.is_empty() {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    read_answer(stream, LONGEST_ANSWER)
+}
+
+fn read_answer(stream: impl io::Read, longest: u64) -> io::Result<Answer> {
+    let mut answer = Vec::new();
+    BufReader::new(stream).take(longest).read_until(b'\n', &mut answer)?;
+    if answer.last() == Some(&b'\n') {
+        return Ok(serde_json::from_slice(&answer)?);
     }
-    Ok(serde_json::from_str(&answer)?)
+    if answer.len() as u64 == longest {
+        let message = format!("the answer is longer than {} MiB: ask for less", longest >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
+    }
+    Err(io::ErrorKind::UnexpectedEof.into())
 }
 
 fn explain(socket: &Path, error: &io::Error) -> Failure {
@@ -49,10 +61,32 @@ fn explain(socket: &Path, error: &io::Error) -> Failure {
             FailureKind::Unreachable,
             format!("what answers behind {socket} is not an lbd of this version: {error}"),
         ),
+        io::ErrorKind::FileTooLarge => (FailureKind::Negative, error.to_string()),
         _ => (
             FailureKind::Unreachable,
             format!("no lbd behind {socket} ({error}): is it running, and is --socket right?"),
         ),
     };
     Failure { kind, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(answer: &str) -> Failure {
+        let error = read_answer(answer.as_bytes(), 16).expect_err(answer);
+        explain(Path::new("/run/lb/lbd.sock"), &error)
+    }
+
+    #[test]
+    fn an_answer_is_whole_or_an_error() {
+        assert!(matches!(read_answer("{\"done\":\"\"}\n".as_bytes(), 16), Ok(Answer::Done(_))));
+        for broken in ["", "{\"done\"", "{\"done\":\"\"}", "{\"done\":1}\n"] {
+            assert_eq!(failure(broken).kind, FailureKind::Unreachable, "{broken}");
+        }
+        let too_long = failure("{\"done\":\"and then\"}\n");
+        assert_eq!(too_long.kind, FailureKind::Negative);
+        assert!(too_long.message.starts_with("the answer is longer than"), "{too_long}");
+    }
 }

@@ -14,8 +14,10 @@ use crate::{
 
 /// Version of the documents.
 pub const VERSION: u32 = 1;
-/// Longest line in bytes: a configuration in it may be large, a mistake endless.
+/// Longest request in bytes: a configuration in it may be large, a mistake endless.
 pub const LONGEST_LINE: u64 = 16 << 20;
+/// Longest answer in bytes: 65,535 backends take about half of it.
+pub const LONGEST_ANSWER: u64 = 64 << 20;
 
 /// What is asked of the daemon.
 #[derive(Clone, Debug, Serialize, Deserialize)]

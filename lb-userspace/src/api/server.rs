@@ -9,7 +9,7 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
-    net::{UnixListener, UnixStream},
+    net::{UnixListener, UnixSocket, UnixStream},
     sync::{mpsc, oneshot},
     time::timeout,
 };
@@ -28,9 +28,17 @@ pub struct Call {
 /// Longest time to write a request, so that nobody holds a connection for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
 /// Listens on a socket that root and its group may use. A socket that a former daemon left behind
 /// is replaced, one behind which somebody answers is not.
 pub fn listen(socket: &Path) -> io::Result<UnixListener> {
+    bind(socket)?.listen(BACKLOG)
+}
+
+/// Takes the place of the socket. Nobody can connect before it listens, and then only who may.
+fn bind(socket: &Path) -> io::Result<UnixSocket> {
     if let Some(directory) = socket.parent() {
         std::fs::create_dir_all(directory)?;
     }
@@ -43,9 +51,10 @@ pub fn listen(socket: &Path) -> io::Result<UnixListener> {
         }
         std::fs::remove_file(socket)?;
     }
-    let listener = UnixListener::bind(socket)?;
+    let bound = UnixSocket::new_stream()?;
+    bound.bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o660))?;
-    Ok(listener)
+    Ok(bound)
 }
 
 /// Serves until the future is dropped.
@@ -95,4 +104,22 @@ async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Answer {
 
 const fn refuse(kind: FailureKind, message: String) -> Answer {
     Answer::Failed(Failure { kind, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nobody_connects_before_only_the_right_ones_may() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lbd.sock");
+        let bound = bind(&path).expect("free");
+        let mode = std::fs::metadata(&path).expect("bound").permissions().mode();
+        assert_eq!(mode & 0o777, 0o660);
+        let refused = std::os::unix::net::UnixStream::connect(&path).expect_err("not yet");
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = bound.listen(BACKLOG).expect("bound");
+        std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    }
 }

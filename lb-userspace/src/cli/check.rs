@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Context, output};
 use crate::{
     api::protocol::{Failure, FailureKind},
-    config::{Config, check_service_limits},
+    config::Config,
 };
 
 #[derive(Args, Debug)]
@@ -19,7 +19,6 @@ pub(super) struct Arguments {
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
     let negative = |message: String| Failure { kind: FailureKind::Negative, message };
     let config = Config::load(&arguments.file).map_err(|error| negative(error.to_string()))?;
-    check_service_limits(&config.services, &config.daemon.limits).map_err(negative)?;
     let backends: usize = config.services.iter().map(|service| service.backends.len()).sum();
     let message = format!(
         "{}: ok, {} services, {backends} backends",

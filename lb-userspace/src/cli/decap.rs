@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, process::ExitCode};
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use serde::Serialize;
+use tokio::sync::mpsc;
 
-use super::{Context, Format, output};
+use super::{Context, Format, output, permission};
 use crate::{
     api::protocol::{Failure, FailureKind, VERSION},
     config::XdpMode,
@@ -84,12 +85,15 @@ fn attach(context: &Context, arguments: &Attach) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| negative(format!("starting: {error}")))?;
+    for warning in warnings(&arguments.from) {
+        output::warning(context.format, &warning);
+    }
     runtime.block_on(async {
         let addresses: BTreeSet<IpAddr> = if arguments.to.is_empty() {
             let local = netlink::local_addresses().await;
             local.map_err(|error| negative(format!("asking for local addresses: {error}")))?
         } else {
-            arguments.to.iter().copied().collect()
+            arguments.to.iter().map(IpAddr::to_canonical).collect()
         };
         let mode = match arguments.mode {
             Mode::Native => XdpMode::Native,
@@ -102,19 +106,41 @@ fn attach(context: &Context, arguments: &Attach) -> Result<(), Failure> {
         let from: Vec<String> = arguments.from.iter().map(ToString::to_string).collect();
         let from = from.join(", ");
         output::done(context.format, &format!("{interface}: opens tunnels from {from}"));
-        if arguments.watch { follow(&mut decap).await } else { Ok(()) }
+        if !arguments.watch {
+            return Ok(());
+        }
+        let changes = netlink::watch_local_addresses()
+            .map_err(|error| negative(format!("watching local addresses: {error}")))?;
+        let mut set =
+            |addresses: &_| decap.set_addresses(addresses).map_err(|error| failure(&error));
+        follow(changes, &mut set).await
     })
 }
 
+/// What is allowed but rarely meant.
+fn warnings(from: &[IpNet]) -> Vec<String> {
+    let everybody = from.iter().filter(|net| net.prefix_len() == 0);
+    let warning = |net| {
+        format!("--from {net}: everybody who reaches this machine may send it tunnelled packets")
+    };
+    everybody.map(warning).collect()
+}
+
 /// Follows the machine's addresses until it is told to stop.
-async fn follow(decap: &mut Decap) -> Result<(), Failure> {
-    let mut changes = netlink::watch_local_addresses()
-        .map_err(|error| negative(format!("watching local addresses: {error}")))?;
+async fn follow(
+    mut changes: mpsc::Receiver<BTreeSet<IpAddr>>,
+    set: &mut impl FnMut(&BTreeSet<IpAddr>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     loop {
         tokio::select! {
-            Some(addresses) = changes.recv() => {
-                decap.set_addresses(&addresses).map_err(|error| failure(&error))?;
-            }
+            addresses = changes.recv() => match addresses {
+                Some(addresses) => set(&addresses)?,
+                None => {
+                    let message = "the kernel's news of local addresses have ended: start this \
+                                   again; tunnels to the addresses so far stay open";
+                    return Err(negative(message.to_owned()));
+                }
+            },
             _ = tokio::signal::ctrl_c() => return Ok(()),
         }
     }
@@ -159,7 +185,7 @@ fn show(context: &Context, pins: &PinDir) -> Result<(), Failure> {
 /// A prefix, or an address as the prefix of nothing but itself.
 fn prefix(text: &str) -> Result<IpNet, String> {
     text.parse::<IpNet>()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .or_else(|_| text.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical())))
         .map_err(|_| format!("`{text}` is not a prefix such as 10.0.1.0/24 or 2001:db8::1"))
 }
 
@@ -169,11 +195,66 @@ fn failure(error: &DecapError) -> Failure {
             FailureKind::NotFound
         }
         DecapError::Attach(AttachError::Occupied(..)) => FailureKind::Conflict,
-        _ => FailureKind::Negative,
+        _ => permission::kind_of(error, FailureKind::Negative),
     };
     Failure { kind, message: error.to_string() }
 }
 
 const fn negative(message: String) -> Failure {
     Failure { kind: FailureKind::Negative, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn who_may_not_look_is_told_so() {
+        let detached = permission::as_nobody(|pins| decap::detach(pins, "eth0"));
+        assert_eq!(failure(&detached.expect_err("detach")).kind, FailureKind::Permission);
+        let listed = permission::as_nobody(decap::list);
+        assert_eq!(failure(&listed.expect_err("show")).kind, FailureKind::Permission);
+        let attached = permission::as_nobody(|pins| {
+            Decap::attach(pins, "eth0", XdpMode::Auto, &[], &BTreeSet::new()).map(drop)
+        });
+        assert_eq!(failure(&attached.expect_err("attach")).kind, FailureKind::Permission);
+    }
+
+    #[test]
+    fn nothing_is_opened_where_nothing_is() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pins = directory.path().join("pins");
+        assert_eq!(decap::list(&pins).expect("nothing"), []);
+        let error = decap::detach(&pins, "eth0").expect_err("nothing");
+        assert_eq!(failure(&error).kind, FailureKind::NotFound);
+    }
+
+    #[tokio::test]
+    async fn news_that_end_are_an_error() {
+        let (sender, changes) = mpsc::channel(1);
+        let address = IpAddr::from([10, 0, 0, 1]);
+        sender.send(BTreeSet::from([address])).await.expect("room");
+        drop(sender);
+        let mut seen = Vec::new();
+        let mut set = |addresses: &BTreeSet<IpAddr>| {
+            seen.extend(addresses.iter().copied());
+            Ok(())
+        };
+        let followed =
+            tokio::time::timeout(Duration::from_secs(5), follow(changes, &mut set)).await;
+        followed.expect("it ends").expect_err("with an error");
+        assert_eq!(seen, [address]);
+    }
+
+    #[test]
+    fn a_tunnel_from_everybody_is_warned_of() {
+        let nets = |texts: &[&str]| -> Vec<IpNet> {
+            texts.iter().map(|text| prefix(text).expect(text)).collect()
+        };
+        assert_eq!(warnings(&nets(&["0.0.0.0/0", "::/0"])).len(), 2);
+        assert!(warnings(&nets(&["0.0.0.0", "10.0.0.0/8", "2001:db8::/32"])).is_empty());
+        assert_eq!(nets(&["::ffff:10.0.0.1"]), nets(&["10.0.0.1"]));
+    }
 }

@@ -30,7 +30,8 @@ enum Proto {
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    if arguments.src.is_ipv4() != arguments.dst.is_ipv4() {
+    let (source, destination) = (canonical(arguments.src), canonical(arguments.dst));
+    if source.is_ipv4() != destination.is_ipv4() {
         let message = "--src and --dst must be of the same IP version".to_owned();
         return Err(Failure { kind: FailureKind::Usage, message });
     }
@@ -38,7 +39,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
         Proto::Tcp => Protocol::Tcp,
         Proto::Udp => Protocol::Udp,
     };
-    let request = Request::Lookup { protocol, source: arguments.src, destination: arguments.dst };
+    let request = Request::Lookup { protocol, source, destination };
     let found = match context.ask(&request)? {
         Answer::Lookup(found) => found,
         other => return Err(unexpected(&other)),
@@ -58,4 +59,20 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     }
     fact("slot", format!("{} (the service has {})", found.slot, found.slots));
     Ok(ExitCode::SUCCESS)
+}
+
+/// `[::ffff:10.0.0.1]:80` is another way to write `10.0.0.1:80`; no packet carries it.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mapped_addresses_are_what_they_stand_for() {
+        let mapped = "[::ffff:10.0.0.1]:80".parse().expect("an address");
+        assert_eq!(canonical(mapped).to_string(), "10.0.0.1:80");
+    }
 }

@@ -7,6 +7,7 @@ mod decap;
 mod detach;
 mod lookup;
 mod output;
+mod permission;
 mod service;
 mod status;
 mod usage;

@@ -49,6 +49,23 @@ pub(super) fn failure(format: Format, failure: &Failure) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
+/// Prints what is done but may not be meant.
+pub(super) fn warning(format: Format, message: &str) {
+    #[derive(Serialize)]
+    struct Warning<'a> {
+        version: u32,
+        warning: &'a str,
+    }
+    let text = match format {
+        Format::Table => format!("warning: {message}"),
+        Format::Json => {
+            let document = Warning { version: VERSION, warning: message };
+            serde_json::to_string(&document).unwrap_or_default()
+        }
+    };
+    let _ = writeln!(io::stderr(), "{text}");
+}
+
 /// Prints rows under a header; the columns numbered in `right` are aligned there.
 pub(super) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) {
     let mut table = Table::new();

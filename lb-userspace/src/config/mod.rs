@@ -127,7 +127,9 @@ impl Config {
     pub fn parse(file: &str, text: &str) -> Result<Self, ConfigError> {
         let raw =
             toml::from_str(text).map_err(|source| ConfigError::syntax(file, text, &source))?;
-        check::config(raw).map_err(|fault| fault.at(file, text))
+        let config = check::config(raw).map_err(|fault| fault.at(file, text))?;
+        check::limits(file, &config)?;
+        Ok(config)
     }
 }
 

@@ -82,6 +82,27 @@ fn faults_name_file_line_and_field() {
             "lb.toml:11: service.backend.address: this backend is named twice",
         ),
         (
+            with(
+                "[[service.backend]]\naddress = \"10.0.1.11\"\n[[service.backend]]\naddress = \"::ffff:10.0.1.11\"\n",
+            ),
+            "lb.toml:11: service.backend.address: this backend is named twice",
+        ),
+        (
+            with("[[service.backend]]\naddress = \"::ffff:10.200.0.1\"\n"),
+            "lb.toml:9: service.backend.address: this is the address of the service itself",
+        ),
+        (
+            with(&SERVICE.replace("web", "other").replace("10.200", "::ffff:10.200")),
+            "lb.toml:10: service.vip: service `web` has this address, port and protocol already",
+        ),
+        (
+            format!(
+                "{DAEMON}max_services = 1\n{SERVICE}{}",
+                SERVICE.replace("web", "other").replace("80", "81")
+            ),
+            "lb.toml: daemon.max_services: 2 services, but at most 1 fit: raise it",
+        ),
+        (
             with("[service.health_check]\ntype = \"tcp\"\ninterval = \"1s\"\ntimeout = \"2s\"\n"),
             "lb.toml:11: service.health_check.timeout: must be more than nothing",
         ),

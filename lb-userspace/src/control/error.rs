@@ -18,8 +18,13 @@ pub enum ControlError {
     #[error("there is a service `{0}` already")]
     ServiceExists(ServiceName),
     /// Another service has its address, port and protocol.
-    #[error("service `{0}` has this address, port and protocol already")]
-    KeyTaken(ServiceName),
+    #[error("service `{service}`: `{holder}` has this address, port and protocol already")]
+    KeyTaken {
+        /// The one that is refused.
+        service: ServiceName,
+        /// The one that is in force.
+        holder: ServiceName,
+    },
     /// The backend is there already.
     #[error("there is a backend `{0}` already")]
     BackendExists(BackendName),

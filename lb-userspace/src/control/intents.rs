@@ -8,7 +8,7 @@ use crate::model::{BackendName, ServiceName, Weight};
 
 /// All that operators have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Intents {
     /// Services that they added, as text of the configuration.
     pub added_services: BTreeMap<ServiceName, String>,
@@ -20,7 +20,7 @@ pub struct Intents {
 
 /// What operators have said of a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Intent {
     /// Whether it belongs to the service.
     pub membership: Membership,

@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::Address;
+use lb_common::{Address, ServiceKey};
 
 pub use error::ControlError;
 pub use intents::{Intent, Intents, Membership, Mode};
@@ -79,6 +79,13 @@ pub struct Memory {
     pub registered: BTreeMap<ServiceName, Snapshot>,
 }
 
+/// What a service with another name takes over from the one before.
+#[derive(Default)]
+struct Inherited {
+    health: BTreeMap<BackendName, Health>,
+    registered: BTreeMap<ServiceName, Snapshot>,
+}
+
 impl Control {
     /// Begins with a configuration and what is remembered.
     pub fn new(config: Config, memory: Memory) -> Result<Self, ControlError> {
@@ -141,26 +148,65 @@ impl Control {
         self.replace(self.config.clone(), intents)
     }
 
-    /// Goes back to earlier intents, which were in force with this configuration.
-    pub fn restore(&mut self, intents: Intents) {
-        // They were accepted before, so there is no error to report.
-        let _ = self.replace(self.config.clone(), intents);
-    }
-
     fn replace(&mut self, config: Config, intents: Intents) -> Result<(), ControlError> {
         let services = operator::services(&config, &intents)?;
-        let before = std::mem::replace(&mut self.services, services);
+        let serving = self.serving();
+        let inherited = self.inherited(&services);
         let former = (
+            std::mem::replace(&mut self.services, services),
             std::mem::replace(&mut self.config, config),
             std::mem::replace(&mut self.intents, intents),
+            self.registered.clone(),
         );
+        self.registered.extend(inherited.registered);
         if let Err(message) = self.check_capacity() {
-            self.services = before;
-            (self.config, self.intents) = former;
+            (self.services, self.config, self.intents, self.registered) = former;
             return Err(ControlError::Capacity(message));
         }
+        self.health.extend(inherited.health);
         self.forget_strangers();
+        self.presume_still_up(&serving);
         Ok(())
+    }
+
+    /// Backends that take new flows, by what packets know of their service, and since when.
+    fn serving(&self) -> BTreeMap<(ServiceKey, IpAddr), u64> {
+        let serving = self.views().filter(|view| view.serving_weight() > 0);
+        let key = |view: &BackendView| self.services[&view.name.service].key();
+        serving.map(|view| ((key(&view), view.name.address), view.since)).collect()
+    }
+
+    /// What services that only have another name are to be known by under it.
+    fn inherited(&self, services: &BTreeMap<ServiceName, Service>) -> Inherited {
+        let mut inherited = Inherited::default();
+        for (name, service) in services {
+            let has_key = |former: &&Service| former.key() == service.key();
+            let former = self.services.values().find(has_key);
+            let Some(former) = former.filter(|former| former.name != *name) else {
+                continue;
+            };
+            if let Some(snapshot) = self.registered.get(&former.name) {
+                inherited.registered.insert(name.clone(), snapshot.clone());
+            }
+            for (backend, health) in &self.health {
+                if backend.service == former.name {
+                    let renamed = BackendName { service: name.clone(), address: backend.address };
+                    inherited.health.insert(renamed, health.clone());
+                }
+            }
+        }
+        inherited
+    }
+
+    /// A backend that took new flows and is checked from now on is up until checks say otherwise.
+    fn presume_still_up(&mut self, serving: &BTreeMap<(ServiceKey, IpAddr), u64>) {
+        for backend in self.generations.keys() {
+            let service = &self.services[&backend.service];
+            if let Some(since) = serving.get(&(service.key(), backend.address)) {
+                let presumed = || Health::presumed_up(*since);
+                self.health.entry(backend.clone()).or_insert_with(presumed);
+            }
+        }
     }
 
     fn check_capacity(&self) -> Result<(), String> {
@@ -232,15 +278,31 @@ impl Control {
         self.views().map(|view| view.name.address).collect()
     }
 
-    /// Forgets the judgement on backends that are gone or not checked, and numbers new lives.
+    /// Forgets what is known of backends that are gone or not checked, and numbers new lives. One
+    /// that leaves maintenance begins a new life: nobody has checked it meanwhile.
     fn forget_strangers(&mut self) {
-        let checked: BTreeSet<BackendName> = self
-            .views()
-            .filter(|view| self.services[&view.name.service].health_check.is_some())
-            .map(|view| view.name)
-            .collect();
-        self.health.retain(|backend, _| checked.contains(backend));
+        let mut present = BTreeSet::new();
+        let mut checked = BTreeSet::new();
+        let mut in_maintenance = BTreeSet::new();
+        for view in self.views() {
+            present.insert(view.name.address);
+            if self.services[&view.name.service].health_check.is_none() {
+                continue;
+            }
+            match view.intent.mode {
+                Mode::Maint => in_maintenance.insert(view.name),
+                Mode::Ready | Mode::Drain => checked.insert(view.name),
+            };
+        }
+        self.reached.retain(|address| present.contains(address));
         self.generations.retain(|backend, _| checked.contains(backend));
+        self.health.retain(|backend, health| {
+            let is_out = in_maintenance.contains(backend);
+            if is_out {
+                *health = Health::default();
+            }
+            is_out || checked.contains(backend)
+        });
         for backend in checked {
             let next = &mut self.next_generation;
             self.generations.entry(backend).or_insert_with(|| {
@@ -273,12 +335,9 @@ impl Control {
     fn desired_service(&self, service: &Service) -> DesiredService {
         let member = |view: BackendView| DesiredMember {
             address: Address::from(view.name.address),
-            // Not in the base before it has been up: to come in as one that is out, and then again
-            // as one that is up, would move up to twice as many slots.
-            base_weight: match view.effective.state {
-                State::Starting => 0,
-                _ => u32::from(view.configured_weight),
-            },
+            // Whatever the state: whether it has ever been up is history, which another load
+            // balancer of the group does not share, and its table must be the same.
+            base_weight: u32::from(view.configured_weight),
             weight: u32::from(view.serving_weight()),
             flows: match view.effective.state {
                 State::Up => Flows::Stay,

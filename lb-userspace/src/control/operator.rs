@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::ServiceKey;
 
-use super::{Control, ControlError, Intent, Intents, Membership, Mode};
+use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
     config::{self, Config, Daemon},
     model::{Backend, BackendName, Service, ServiceName, Weight, check_address},
@@ -25,6 +25,35 @@ pub enum Command {
     SetMode(BackendName, Mode),
     /// A weight in place of the configured one; `None` goes back to that.
     SetWeight(BackendName, Option<Weight>),
+}
+
+/// What an operator asks for can be judged before anything changes, so that it can be written down
+/// first.
+impl Control {
+    /// The intents that carry out what an operator asks for. [`Control::adopt`] takes them over.
+    pub fn plan(&self, command: Command) -> Result<Intents, ControlError> {
+        let intents = carry_out(self, command)?;
+        self.try_out(self.config.clone(), intents.clone())?;
+        Ok(intents)
+    }
+
+    /// Takes over other intents.
+    pub fn adopt(&mut self, intents: Intents) -> Result<(), ControlError> {
+        self.replace(self.config.clone(), intents)
+    }
+
+    /// Whether [`Control::reload`] would take over a configuration.
+    pub fn check_reload(&self, config: &Config) -> Result<(), ControlError> {
+        check_fixed(&self.config.daemon, &config.daemon)?;
+        self.try_out(config.clone(), self.intents.clone())
+    }
+
+    /// Whether all of it fits together, and into the tables.
+    fn try_out(&self, config: Config, intents: Intents) -> Result<(), ControlError> {
+        let registered = self.registered.clone();
+        let draft = Self::new(config, Memory { intents, registered, ..Memory::default() })?;
+        draft.check_capacity().map_err(ControlError::Capacity)
+    }
 }
 
 /// The intents once `command` is carried out.
@@ -51,6 +80,9 @@ fn add_service(control: &Control, intents: &mut Intents, text: String) -> Result
     let service = config::parse_service("the new service", &text)?;
     if control.services.contains_key(&service.name) {
         return Err(ControlError::ServiceExists(service.name));
+    }
+    if let Some(holder) = control.services.values().find(|other| other.key() == service.key()) {
+        return Err(ControlError::KeyTaken { service: service.name, holder: holder.name.clone() });
     }
     intents.removed_services.remove(&service.name);
     intents.forget_backends(&service.name);
@@ -140,20 +172,24 @@ pub(super) fn services(
     config: &Config,
     intents: &Intents,
 ) -> Result<BTreeMap<ServiceName, Service>, ControlError> {
-    let mut services: BTreeMap<ServiceName, Service> = config
-        .services
-        .iter()
-        .filter(|service| !intents.removed_services.contains(&service.name))
-        .map(|service| (service.name.clone(), service.clone()))
-        .collect();
+    let mut services = BTreeMap::new();
+    let mut keys: BTreeMap<ServiceKey, ServiceName> = BTreeMap::new();
+    let mut insert = |service: Service| {
+        if let Some(holder) = keys.insert(service.key(), service.name.clone()) {
+            return Err(ControlError::KeyTaken { service: service.name, holder });
+        }
+        services.insert(service.name.clone(), service);
+        Ok(())
+    };
+    // Added ones first: where a configuration contradicts them, they are in force already.
     for (name, text) in &intents.added_services {
-        let service = config::parse_service(&format!("the added service {name}"), text)?;
-        services.insert(name.clone(), service);
+        insert(config::parse_service(&format!("the added service {name}"), text)?)?;
     }
-    let mut keys: BTreeMap<ServiceKey, &ServiceName> = BTreeMap::new();
-    for service in services.values() {
-        if let Some(other) = keys.insert(service.key(), &service.name) {
-            return Err(ControlError::KeyTaken(other.clone()));
+    for service in &config.services {
+        let is_replaced = intents.removed_services.contains(&service.name)
+            || intents.added_services.contains_key(&service.name);
+        if !is_replaced {
+            insert(service.clone())?;
         }
     }
     Ok(services)

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{health::CheckFailure, model::Backend};
+use crate::{health::CheckFailure, model::Backend, selection};
 
 const CONFIG: &str = r#"
 [daemon]
@@ -144,9 +144,50 @@ fn what_is_not_there_is_named() {
     ));
     let same_key = "name = \"other\"\nvip = \"10.200.0.1\"\nport = 80\nforward = \"l2\"";
     assert_eq!(
-        refused(Command::AddService(same_key.to_owned())),
-        ControlError::KeyTaken("other".parse().expect("name"))
+        refused(Command::AddService(same_key.to_owned())).to_string(),
+        "service `other`: `web` has this address, port and protocol already"
     );
+    let mapped = same_key.replace("10.200", "::ffff:10.200");
+    assert!(matches!(refused(Command::AddService(mapped)), ControlError::KeyTaken { .. }));
+}
+
+#[test]
+fn an_added_service_keeps_its_key_from_a_configuration() {
+    let mut control = control();
+    let added = "name = \"zebra\"\nvip = \"10.200.0.2\"\nport = 80\nforward = \"l2\"";
+    control.operate(Command::AddService(added.to_owned())).expect("new");
+    let text = format!("{CONFIG}[[service]]\n{}", added.replace("zebra", "ant"));
+    let config = Config::parse("test.toml", &text).expect("a valid configuration");
+    let refusal = control.check_reload(&config).expect_err("refused");
+    assert_eq!(
+        refusal.to_string(),
+        "service `ant`: `zebra` has this address, port and protocol already"
+    );
+    assert_eq!(control.reload(config), Err(refusal));
+}
+
+#[test]
+fn a_plan_changes_nothing_until_it_is_adopted() {
+    let mut control = control();
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    let generation = control.targets()[0].generation;
+    let intents = control.plan(Command::RemoveBackend(name("web/10.0.1.11"))).expect("it is there");
+    assert_eq!(control.intents(), &Intents::default());
+    assert_eq!(control.targets()[0].generation, generation);
+    assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+    control.adopt(intents).expect("planned");
+    assert_eq!(state(&control, "web/10.0.1.11"), None);
+}
+
+#[test]
+fn a_plan_without_room_is_refused() {
+    let mut control = control();
+    let backends = (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1 });
+    let snapshot = Snapshot { backends: backends.collect() };
+    control.register(&"web".parse().expect("name"), snapshot).expect("two and four are six");
+    let add = Command::AddBackend(name("web/10.0.3.1"), 1);
+    let planned = control.plan(add.clone()).expect_err("seven");
+    assert_eq!(planned, control.operate(add).expect_err("seven"));
 }
 
 #[test]
@@ -184,4 +225,133 @@ fn transitions_are_told_once() {
     assert_eq!((told[0].from, told[0].to), (Some(State::Starting), Some(State::Up)));
     control.operate(Command::RemoveBackend(name("web/10.0.1.12"))).expect("there");
     assert_eq!(control.transitions(4)[0].to, None);
+}
+
+/// The configuration after a change of its text.
+fn changed(from: &str, to: &str) -> Config {
+    assert!(CONFIG.contains(from), "{from}");
+    Config::parse("test.toml", &CONFIG.replace(from, to)).expect("a valid configuration")
+}
+
+/// The owners of the service's slots by address; none if nobody takes new flows.
+fn owners(control: &Control) -> Option<Vec<Address>> {
+    let members = control.desired().remove(0).members;
+    let member = |member: &DesiredMember| selection::Member {
+        address: member.address,
+        base_weight: member.base_weight,
+        weight: member.weight,
+    };
+    let table = selection::table(&members.iter().map(member).collect::<Vec<_>>(), 7)?;
+    Some(table.into_iter().map(|owner| members[usize::from(owner)].address).collect())
+}
+
+const CHECK: &str =
+    "[service.health_check]\ntype = \"tcp\"\ninterval = \"1s\"\nrise = 2\nfall = 3\n";
+
+#[test]
+fn a_check_that_is_new_to_a_service_does_not_empty_it() {
+    let mut control = control();
+    control.reload(changed(CHECK, "")).expect("valid");
+    let drained = name("web/10.0.1.12");
+    control.operate(Command::SetMode(drained, Mode::Drain)).expect("it is there");
+    let before = owners(&control);
+    assert!(before.is_some());
+    control.reload(changed(CHECK, CHECK)).expect("valid");
+    assert!(owners(&control) == before);
+    assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+    // Presumed, not known: it takes as many failures as for any that is up.
+    for failures in 1..=3 {
+        let changed = check(&mut control, "web/10.0.1.11", Err(CheckFailure::ConnectRefused));
+        assert_eq!(changed, failures == 3);
+    }
+    // Nobody has seen the one that took no new flows.
+    assert!(check(&mut control, "web/10.0.1.12", Err(CheckFailure::ConnectRefused)));
+}
+
+#[test]
+fn another_name_leaves_judgements_and_registered_backends_as_they_are() {
+    let mut control = control();
+    let thirteenth = Backend { address: [10, 0, 1, 13].into(), weight: 30 };
+    let snapshot = Snapshot { backends: vec![thirteenth] };
+    control.register(&"web".parse().expect("name"), snapshot).expect("room");
+    control.reached(thirteenth.address);
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    check(&mut control, "web/10.0.1.12", Err(CheckFailure::ConnectRefused));
+    check(&mut control, "web/10.0.1.13", Ok(Duration::ZERO));
+    let before = owners(&control);
+    control.reload(changed("name = \"web\"", "name = \"www\"")).expect("valid");
+    assert!(owners(&control) == before);
+    let states: Vec<_> = control.views().map(|view| view.effective.state).collect();
+    assert_eq!(states, [State::Up, State::Down, State::Up]);
+    // Another key is another service.
+    control.reload(changed("port = 80", "port = 81")).expect("valid");
+    assert!(owners(&control).is_none());
+}
+
+#[test]
+fn a_refused_configuration_leaves_registered_backends_where_they_are() {
+    let mut control = control();
+    let backends: Vec<Backend> =
+        (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1 }).collect();
+    control.register(&"web".parse().expect("name"), Snapshot { backends }).expect("room");
+    let one = "[[service.backend]]\naddress = \"10.0.1.11\"";
+    let two = format!("{one}\n[[service.backend]]\naddress = \"10.0.1.9\"");
+    let text = CONFIG.replace("name = \"web\"", "name = \"www\"").replace(one, &two);
+    let config = Config::parse("test.toml", &text).expect("valid");
+    assert!(matches!(control.reload(config), Err(ControlError::Capacity(_))));
+    assert_eq!(control.views().count(), 6);
+}
+
+#[test]
+fn the_end_of_a_first_check_moves_no_slot_of_others_if_it_fails() {
+    let mut control = control();
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    check(&mut control, "web/10.0.1.12", Ok(Duration::ZERO));
+    control.operate(Command::AddBackend(name("web/10.0.1.13"), 100)).expect("new");
+    control.reached([10, 0, 1, 13].into());
+    let starting = owners(&control);
+    check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
+    assert_eq!(state(&control, "web/10.0.1.13"), Some(State::Down));
+    assert!(owners(&control) == starting);
+    // Whoever has seen it up before has the same table: what was is not asked.
+    for _ in 0..2 {
+        check(&mut control, "web/10.0.1.13", Ok(Duration::ZERO));
+    }
+    assert!(owners(&control) != starting);
+    for _ in 0..3 {
+        check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
+    }
+    assert!(owners(&control) == starting);
+}
+
+#[test]
+fn after_maintenance_checks_judge_anew() {
+    let mut control = control();
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    check(&mut control, "web/10.0.1.12", Ok(Duration::ZERO));
+    let before = owners(&control);
+    let backend = name("web/10.0.1.11");
+    let generation = control.targets()[0].generation;
+    control.operate(Command::SetMode(backend.clone(), Mode::Maint)).expect("it is there");
+    let out = owners(&control);
+    assert!(!control.targets().iter().any(|target| target.backend == backend));
+    control.operate(Command::SetMode(backend.clone(), Mode::Ready)).expect("it is there");
+    assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
+    assert!(owners(&control) == out, "it is as before for the others");
+    // What was found before the maintenance says nothing of the time after it.
+    let late = CheckResult { backend, generation, outcome: Ok(Duration::ZERO) };
+    assert!(!control.judge(&late, 0));
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    assert!(owners(&control) == before);
+}
+
+#[test]
+fn addresses_that_are_gone_are_not_known_any_more() {
+    let mut control = control();
+    control.operate(Command::RemoveBackend(name("web/10.0.1.11"))).expect("it is there");
+    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100)).expect("it is not there");
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
+    assert!(control.reached([10, 0, 1, 11].into()));
+    assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
 }

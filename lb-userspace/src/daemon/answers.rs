@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use lb_common::Verdict;
 
-use super::Daemon;
+use super::{Daemon, memory::StateDir, reload::ApplyError};
 use crate::{
     api::protocol::{Answer, Backends, Failure, FailureKind, Lookup, Request, Services, VERSION},
-    control::{Command, ControlError},
+    control::{Command, Control, ControlError},
     datapath::lookup,
     model::{BackendName, Protocol, ServiceName},
 };
@@ -43,8 +43,11 @@ impl Daemon {
                 self.operate(Command::SetWeight(name, weight), "done")
             }
             Request::Apply { file, text } => {
-                self.apply_text(&file, text).map_err(|error| failure(&error))?;
-                Ok(Answer::Done(format!("{file} is in force")))
+                self.apply_text(&file, text).map_err(|error| match error {
+                    ApplyError::Control(error) => failure(&error),
+                    ApplyError::Memory(_) => negative(error.to_string()),
+                })?;
+                in_force(self.commit_problem.as_deref(), format!("{file} is in force"))
             }
             Request::Lookup { protocol, source, destination } => {
                 self.lookup(protocol, source, destination)
@@ -53,22 +56,9 @@ impl Daemon {
     }
 
     fn operate(&mut self, command: Command, done: &str) -> Result<Answer, Failure> {
-        let before = self.control.intents().clone();
-        self.control.operate(command).map_err(|error| failure(&error))?;
-        // What cannot be kept over a restart is not done at all: the operator would rely on it.
-        if let Err(error) = self.state.set_intents(self.control.intents()) {
-            let message = format!("{error}: nothing was changed");
-            self.control.restore(before);
-            return Err(Failure { kind: FailureKind::Negative, message });
-        }
+        carry_out(&mut self.control, &self.state, command)?;
         self.apply();
-        match &self.commit_problem {
-            Some(problem) => Err(Failure {
-                kind: FailureKind::Negative,
-                message: format!("noted, but not in force: {problem}"),
-            }),
-            None => Ok(Answer::Done(done.to_owned())),
-        }
+        in_force(self.commit_problem.as_deref(), done.to_owned())
     }
 
     fn show_service(&self, name: &ServiceName) -> Result<Answer, Failure> {
@@ -153,6 +143,29 @@ impl Daemon {
     }
 }
 
+/// What was noted is done if the tables took it.
+fn in_force(commit_problem: Option<&str>, done: String) -> Result<Answer, Failure> {
+    match commit_problem {
+        Some(problem) => Err(negative(format!("noted, but not in force: {problem}"))),
+        None => Ok(Answer::Done(done)),
+    }
+}
+
+/// Writes down what an operator asks for and then does it, or neither: what cannot be kept over a
+/// restart is not done at all, for the operator would rely on it.
+fn carry_out(control: &mut Control, state: &StateDir, command: Command) -> Result<(), Failure> {
+    let intents = control.plan(command).map_err(|error| failure(&error))?;
+    state
+        .set_intents(&intents)
+        .map_err(|error| negative(format!("{error}: nothing was changed")))?;
+    if let Err(error) = control.adopt(intents) {
+        // What was planned a moment ago is not refused, but if it were it must not come back.
+        let _ = state.set_intents(control.intents());
+        return Err(failure(&error));
+    }
+    Ok(())
+}
+
 fn no_way(verdict: Verdict, protocol: Protocol, destination: SocketAddr) -> Failure {
     let message = format!("{protocol} to {destination}: {}", verdict.explanation());
     match verdict {
@@ -165,7 +178,7 @@ fn failure(error: &ControlError) -> Failure {
     let kind = match error {
         ControlError::NoService(_) | ControlError::NoBackend(_) => FailureKind::NotFound,
         ControlError::ServiceExists(_)
-        | ControlError::KeyTaken(_)
+        | ControlError::KeyTaken { .. }
         | ControlError::BackendExists(_) => FailureKind::Conflict,
         ControlError::BadBackend(..)
         | ControlError::Config(_)
@@ -173,4 +186,76 @@ fn failure(error: &ControlError) -> Failure {
         | ControlError::NeedsRestart(_) => FailureKind::Negative,
     };
     Failure { kind, message: error.to_string() }
+}
+
+const fn negative(message: String) -> Failure {
+    Failure { kind: FailureKind::Negative, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::Config,
+        control::{Intents, Memory},
+        health::CheckResult,
+    };
+
+    const CONFIG: &str = r#"
+[daemon]
+interfaces = ["eth0"]
+[[service]]
+name = "web"
+vip = "10.200.0.1"
+port = 80
+forward = "l2"
+[service.health_check]
+type = "tcp"
+[[service.backend]]
+address = "10.0.1.11"
+"#;
+
+    #[test]
+    fn what_the_tables_did_not_take_is_not_done() {
+        let refusal = in_force(Some("no room"), "lb.toml is in force".to_owned());
+        let refusal = refusal.expect_err("not in force");
+        assert_eq!(refusal.message, "noted, but not in force: no room");
+        assert_eq!(refusal.kind.exit_code(), 1);
+        assert!(in_force(None, "done".to_owned()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_written_down_changes_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(directory.path()).expect("free");
+        std::fs::create_dir(directory.path().join("intents.json.new")).expect("room");
+        let config = Config::parse("lb.toml", CONFIG).expect("valid");
+        let mut control = Control::new(config, Memory::default()).expect("room");
+        let target = control.targets().remove(0);
+        let outcome = Ok(std::time::Duration::ZERO);
+        let (backend, generation) = (target.backend, target.generation);
+        control.judge(&CheckResult { backend: backend.clone(), generation, outcome }, 0);
+        let health = control.health().clone();
+
+        let refusal = carry_out(&mut control, &state, Command::RemoveBackend(backend))
+            .expect_err("something is in the way");
+        assert_eq!(refusal.kind, FailureKind::Negative);
+        assert!(refusal.message.ends_with("nothing was changed"), "{refusal}");
+        assert_eq!(control.intents(), &Intents::default());
+        assert_eq!(control.health(), &health);
+        assert_eq!(control.targets()[0].generation, generation);
+    }
+
+    #[test]
+    fn what_is_refused_is_not_written_down() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(directory.path()).expect("free");
+        let config = Config::parse("lb.toml", CONFIG).expect("valid");
+        let mut control = Control::new(config, Memory::default()).expect("room");
+        let stranger = "web/10.0.1.99".parse().expect("a name");
+        let refusal = carry_out(&mut control, &state, Command::RemoveBackend(stranger))
+            .expect_err("it is not there");
+        assert_eq!(refusal.kind, FailureKind::NotFound);
+        assert!(!directory.path().join("intents.json").exists());
+    }
 }

@@ -13,7 +13,7 @@ use crate::{
     control::{Control, State, Transition},
     datapath::{
         desired::{CommitError, Route},
-        tables,
+        tables::{self, Epoch},
     },
     netlink::{Fault, Way},
 };
@@ -22,7 +22,9 @@ impl Daemon {
     /// Makes tables, checks and watches as the control core wants them.
     pub(super) fn apply(&mut self) {
         self.apply_at = None;
-        self.neighbours.watch(self.control.addresses());
+        let addresses = self.control.addresses();
+        self.ways.retain(|address, _| addresses.contains(address));
+        self.neighbours.watch(addresses);
         match self.try_commit() {
             Ok(()) => self.commit_problem = None,
             Err(error) => {
@@ -52,7 +54,7 @@ impl Daemon {
             let way = ways.get(&IpAddr::from(*address))?.as_ref().ok()?;
             Some(route_of(way))
         };
-        let committed = self.datapath.tables.commit(&desired, route)?;
+        let committed = self.datapath.tables.commit(&desired, route);
         for id in &committed.new_services {
             forgive(self.datapath.counters.clear_service(*id));
         }
@@ -70,25 +72,26 @@ impl Daemon {
             tracing::debug!(tables, moved_slots = committed.moved_slots, "new tables are in force");
         }
         self.reclaim();
-        Ok(())
+        committed.all().map(drop)
     }
 
     /// Gives back what packets do not read any more, after a grace period in another thread.
     fn reclaim(&mut self) {
-        if self.reclaiming || !self.datapath.tables.has_retired() {
+        if self.reclaiming {
             return;
         }
+        let Some(epoch) = self.datapath.tables.begin_grace() else { return };
         self.reclaiming = true;
-        let (count, reclaims) = (self.datapath.tables.retired(), self.reclaims.clone());
+        let reclaims = self.reclaims.clone();
         tokio::task::spawn_blocking(move || {
             tables::synchronize();
             // The daemon may be gone.
-            let _ = reclaims.blocking_send(count);
+            let _ = reclaims.blocking_send(epoch);
         });
     }
 
-    pub(super) fn take_reclaim(&mut self, count: usize) {
-        self.datapath.tables.reclaim(count);
+    pub(super) fn take_reclaim(&mut self, epoch: Epoch) {
+        self.datapath.tables.reclaim(epoch);
         self.reclaiming = false;
         self.reclaim();
     }
@@ -99,6 +102,11 @@ impl Daemon {
             Ok(way) => {
                 tracing::debug!(%address, interface = way.interface_name, "next hop known");
                 self.datapath.tables.reroute(&address.into(), Some(route_of(way)));
+            }
+            Err(fault @ Fault::Unreadable(_)) => {
+                tracing::warn!(%address, %fault, "the way stays as it was");
+                self.ways.entry(address).or_insert(way);
+                return false;
             }
             Err(fault) => {
                 tracing::warn!(%address, %fault, "no next hop");

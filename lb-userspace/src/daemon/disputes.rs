@@ -34,7 +34,13 @@ impl Daemon {
                 })
                 .collect();
             let drains = |id| drained.contains(&id);
-            let left = self.datapath.tables.settle(key, ticks(service.flow_grace), drains);
+            let left = match self.datapath.settle_slots(key, service.flow_grace, drains) {
+                Ok(left) => left,
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel's clock cannot be read; disputes go on");
+                    return;
+                }
+            };
             tracing::debug!(service = %service.name, left, "disputed slots after the grace time");
             if left == 0 {
                 over.push(*key);
@@ -46,11 +52,4 @@ impl Daemon {
             self.disputes.remove(&key);
         }
     }
-}
-
-/// Ticks of the flow cache in a time, where a second has the most of them (1,000 Hz): on slower
-/// kernels flows count as alive for longer.
-fn ticks(time: Duration) -> u16 {
-    let ticks = time.as_secs().saturating_mul(1000) >> lb_common::flow::TICK;
-    ticks.min(i16::MAX as u64) as u16
 }

@@ -4,7 +4,7 @@ use super::Daemon;
 use crate::{
     config::XdpMode,
     datapath::DatapathError,
-    netlink::{self, XdpAttachMode},
+    netlink::{self, AttachedXdp, XdpAttachMode},
 };
 
 impl Daemon {
@@ -49,11 +49,23 @@ impl Daemon {
 
     /// Asks the kernel how interfaces are attached: somebody else may have changed it.
     pub(super) async fn refresh_interfaces(&mut self) {
+        let own = self.datapath.program_id();
         for interface in &mut self.interfaces {
-            let attached = netlink::interface(&interface.name).await.ok().flatten();
-            interface.mode = attached.and_then(|found| found.xdp).map(|xdp| mode_name(xdp.mode));
+            match netlink::interface(&interface.name).await {
+                Ok(found) => interface.mode = own_mode(own, found.and_then(|found| found.xdp)),
+                // It says nothing about the interface, so what was known of it stays.
+                Err(error) => {
+                    tracing::warn!(interface = interface.name, %error, "cannot be looked at");
+                }
+            }
         }
     }
+}
+
+/// The mode of our own program; somebody else's balances nothing.
+fn own_mode(own: Option<u32>, attached: Option<AttachedXdp>) -> Option<&'static str> {
+    let ours = attached.filter(|xdp| own.is_none_or(|own| own == xdp.program_id));
+    ours.map(|xdp| mode_name(xdp.mode))
 }
 
 const fn mode_name(mode: XdpAttachMode) -> &'static str {
@@ -61,5 +73,20 @@ const fn mode_name(mode: XdpAttachMode) -> &'static str {
         XdpAttachMode::Native => "native",
         XdpAttachMode::Generic => "generic",
         XdpAttachMode::Offload => "offload",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn somebody_elses_program_is_not_ours() {
+        let attached = Some(AttachedXdp { program_id: 7, mode: XdpAttachMode::Generic });
+        assert_eq!(own_mode(Some(7), attached), Some("generic"));
+        assert_eq!(own_mode(Some(8), attached), None);
+        assert_eq!(own_mode(Some(7), None), None);
+        // Where the kernel does not tell our number, any program counts.
+        assert_eq!(own_mode(None, attached), Some("generic"));
     }
 }

@@ -59,6 +59,17 @@ pub struct StateDir {
     _lock: Flock<File>,
 }
 
+/// A file's content with the version of its format. Fields may be added within a version: a daemon
+/// ignores those that it does not know, so that one can go back to it from a newer one.
+#[derive(Serialize, Deserialize)]
+struct Document<T> {
+    version: u32,
+    content: T,
+}
+
+/// Version of all formats.
+const FORMAT: u32 = 1;
+
 const INTENTS: &str = "intents.json";
 const HEALTH: &str = "health.json";
 const REGISTERED: &str = "registered.json";
@@ -95,7 +106,7 @@ impl StateDir {
     pub fn recall(&self) -> Result<Memory, MemoryError> {
         Ok(Memory {
             intents: self.read(INTENTS)?.unwrap_or_default(),
-            health: self.read(HEALTH)?.unwrap_or_default(),
+            health: self.read_derived(HEALTH)?.unwrap_or_default(),
             registered: self.read(REGISTERED)?.unwrap_or_default(),
         })
     }
@@ -134,26 +145,49 @@ impl StateDir {
         self.write(REGISTERED, registered)
     }
 
+    /// Reads what can be found out again: it is not worth a daemon that does not start.
+    fn read_derived<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, MemoryError> {
+        self.read(name).or_else(|error| match error {
+            MemoryError::Damaged { path, message } => {
+                tracing::warn!(path = %path.display(), message, "cannot be understood: ignored");
+                Ok(None)
+            }
+            error => Err(error),
+        })
+    }
+
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, MemoryError> {
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
         let path = self.directory.join(name);
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(MemoryError::File { path, source }),
         };
-        serde_json::from_str(&text)
-            .map(Some)
-            .map_err(|error| MemoryError::Damaged { path, message: error.to_string() })
+        let damaged = |message| MemoryError::Damaged { path: path.clone(), message };
+        // The version first: of another one, the rest may be anything.
+        let Version { version } =
+            serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        if version != FORMAT {
+            return Err(damaged(format!("version {version}, but this lbd knows {FORMAT}")));
+        }
+        serde_json::from_slice(&text)
+            .map(|document: Document<T>| Some(document.content))
+            .map_err(|error| damaged(error.to_string()))
     }
 
     /// Replaces a file as a whole, so that a crash leaves the old one or the new one.
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), MemoryError> {
         let path = self.directory.join(name);
         let draft = self.directory.join(format!("{name}.new"));
+        let document = Document { version: FORMAT, content: value };
         let replace = || {
             let mut file =
                 File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-            file.write_all(&serde_json::to_vec_pretty(value)?)?;
+            file.write_all(&serde_json::to_vec_pretty(&document)?)?;
             file.sync_all()?;
             fs::rename(&draft, &path)
         };
@@ -183,10 +217,40 @@ mod tests {
 
     #[test]
     fn a_damaged_file_is_named() {
+        for name in [INTENTS, REGISTERED] {
+            let error = recall_with(name, b"{").expect_err("damaged").to_string();
+            assert!(error.contains(name), "{error}");
+        }
+        let error = recall_with(INTENTS, b"{\"version\":2,\"content\":7}").expect_err("newer");
+        assert!(error.to_string().contains("version 2, but this lbd knows 1"), "{error}");
+        recall_with(INTENTS, b"{\"backends\":{}}").expect_err("it has no version");
+    }
+
+    #[test]
+    fn a_damaged_judgement_is_ignored() {
+        for damage in
+            [&b""[..], b"{", b"\xff", b"{\"version\":2}", b"{\"version\":1,\"content\":7}"]
+        {
+            assert!(recall_with(HEALTH, damage).expect("ignored").health.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_a_newer_daemon_added_is_ignored() {
+        let intents = br#"{"version":1,"mood":1,"content":{"mood":2,
+            "backends":{"web/10.0.1.11":{"mode":"drain","mood":3}}}}"#;
+        let memory = recall_with(INTENTS, intents).expect("understood");
+        let backend = "web/10.0.1.11".parse().expect("a name");
+        assert_eq!(memory.intents.of(&backend).mode, Mode::Drain);
+        let registered = br#"{"version":1,"content":{"web":{"mood":1,
+            "backends":[{"address":"10.0.1.11","weight":7,"mood":2}]}}}"#;
+        let memory = recall_with(REGISTERED, registered).expect("understood");
+        assert_eq!(memory.registered.values().next().expect("web").backends[0].weight, 7);
+    }
+
+    fn recall_with(name: &str, content: &[u8]) -> Result<Memory, MemoryError> {
         let directory = tempfile::tempdir().expect("a directory");
-        fs::write(directory.path().join(INTENTS), "{").expect("room");
-        let state = StateDir::open(directory.path()).expect("free");
-        let error = state.recall().expect_err("damaged").to_string();
-        assert!(error.contains("intents.json"), "{error}");
+        fs::write(directory.path().join(name), content).expect("room");
+        StateDir::open(directory.path()).expect("free").recall()
     }
 }

@@ -59,8 +59,8 @@ struct Daemon {
     /// Why packets may not go where they should; empty if nothing is wrong.
     commit_problem: Option<String>,
     readiness: tokio::sync::watch::Sender<Vec<String>>,
-    /// Where the tasks that wait for grace periods report how much may be given back.
-    reclaims: tokio::sync::mpsc::Sender<usize>,
+    /// Where the tasks that wait for grace periods report what may be given back.
+    reclaims: tokio::sync::mpsc::Sender<crate::datapath::tables::Epoch>,
     reclaiming: bool,
 }
 
@@ -76,7 +76,6 @@ struct Interface {
 /// How a registry is doing.
 #[derive(Default)]
 struct Registry {
-    last_good: Option<Instant>,
     failing_since: Option<Instant>,
     error: Option<String>,
     answers: u64,

@@ -13,7 +13,8 @@ use tokio::{
 
 use super::{Daemon, Registry, now};
 use crate::{
-    api::server::Call, health::CheckResult, metrics::Report, netlink::WayEvent, source::SourceEvent,
+    api::server::Call, datapath::tables::Epoch, health::CheckResult, metrics::Report,
+    netlink::WayEvent, source::SourceEvent,
 };
 
 /// Where tasks report to the daemon.
@@ -23,7 +24,7 @@ pub(super) struct Channels {
     pub(super) checks: mpsc::Sender<CheckResult>,
     pub(super) sources: mpsc::Sender<SourceEvent>,
     pub(super) ways: mpsc::Sender<WayEvent>,
-    pub(super) reclaims: mpsc::Sender<usize>,
+    pub(super) reclaims: mpsc::Sender<Epoch>,
 }
 
 /// Where the daemon hears them.
@@ -33,7 +34,7 @@ pub(super) struct Events {
     checks: mpsc::Receiver<CheckResult>,
     sources: mpsc::Receiver<SourceEvent>,
     ways: mpsc::Receiver<WayEvent>,
-    reclaims: mpsc::Receiver<usize>,
+    reclaims: mpsc::Receiver<Epoch>,
 }
 
 impl Channels {
@@ -117,7 +118,7 @@ impl Daemon {
                         self.apply();
                     }
                 }
-                Some(count) = events.reclaims.recv() => self.take_reclaim(count),
+                Some(epoch) = events.reclaims.recv() => self.take_reclaim(epoch),
                 () = due(self.apply_at) => self.apply(),
                 _ = tick.tick() => self.look_around().await,
             }
@@ -155,7 +156,6 @@ impl Daemon {
                 }
                 let registry = self.registries.entry(service.clone()).or_default();
                 registry.answers += 1;
-                registry.last_good = Some(at);
                 (registry.failing_since, registry.error) = (None, None);
                 tracing::info!(%service, backends, "the registry answered");
                 self.remember("registered", |state, control| {

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use lb_common::Address;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -29,9 +30,9 @@ use crate::{
     datapath::{Datapath, DatapathError, desired::CommitError},
     health::Checker,
     metrics,
-    model::BackendName,
+    model::{Backend, BackendName, DEFAULT_WEIGHT, Service, ServiceName},
     netlink::{self, Neighbours},
-    source::Sources,
+    source::{Snapshot, Sources},
 };
 
 /// Why the daemon does not start, as a sentence with its place.
@@ -198,13 +199,20 @@ fn build(
 impl Daemon {
     /// Makes the tables and then sends packets through them.
     async fn begin(&mut self) -> Result<(), StartError> {
+        self.presume_registered();
         let adopted: BTreeSet<IpAddr> = self.datapath.tables.reachable().collect();
         for address in adopted {
             self.control.reached(address);
         }
         let ways = netlink::resolve_once(&self.control.addresses(), NEXT_HOPS_WITHIN).await;
         for (address, way) in ways {
-            self.take_way(address, way);
+            // Who has not answered yet may only be slow: until it is given up, packets go where
+            // they went before.
+            if way.is_ok() {
+                self.take_way(address, way);
+            } else {
+                self.ways.insert(address, way);
+            }
         }
         self.presume_health();
         for key in self.datapath.tables.disputed() {
@@ -220,6 +228,34 @@ impl Daemon {
         self.announce(&daemon);
         self.apply();
         Ok(())
+    }
+
+    /// A registry whose last answer is not known, since the state directory was lost, has said what
+    /// is in the tables, until it answers: a restart must not empty a service.
+    fn presume_registered(&mut self) {
+        let unknown: Vec<(ServiceName, Snapshot)> = self
+            .control
+            .services()
+            .values()
+            .filter(|service| service.source.is_some())
+            .filter(|service| !self.control.registered().contains_key(&service.name))
+            .filter_map(|service| {
+                let members = self.datapath.tables.members(&service.key());
+                Some((service.name.clone(), presumed_answer(service, &members)?))
+            })
+            .collect();
+        for (service, snapshot) in unknown {
+            let backends = snapshot.backends.len();
+            match self.control.register(&service, snapshot) {
+                Ok(()) => tracing::warn!(
+                    %service,
+                    backends,
+                    "the registry's last answer is not known: its backends are those of the pinned \
+                     tables until it answers"
+                ),
+                Err(error) => tracing::warn!(%service, %error, "pinned backends are not kept"),
+            }
+        }
     }
 
     /// A backend that took new flows when the tables were left is up until its checks say
@@ -261,6 +297,20 @@ impl Daemon {
     }
 }
 
+/// What a registry has said if these are the members of its service; `None` if none of them came
+/// from there. Tables do not tell weights.
+fn presumed_answer(service: &Service, members: &[Address]) -> Option<Snapshot> {
+    let is_configured =
+        |address: &IpAddr| service.backends.iter().any(|backend| backend.address == *address);
+    let backends: Vec<Backend> = members
+        .iter()
+        .map(|member| IpAddr::from(*member))
+        .filter(|address| !is_configured(address))
+        .map(|address| Backend { address, weight: DEFAULT_WEIGHT })
+        .collect();
+    (!backends.is_empty()).then_some(Snapshot { backends })
+}
+
 /// The configuration in force: one that came over the API, as long as the file has not changed
 /// since; else the file's.
 fn choose(
@@ -295,4 +345,22 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_that_nobody_configured_came_from_the_registry() {
+        let text = "name = \"web\"\nvip = \"10.200.0.1\"\nport = 80\nforward = \"l2\"\n\
+                    [[backend]]\naddress = \"10.0.1.11\"";
+        let service = crate::config::parse_service("a service", text).expect("valid");
+        let address = |last| IpAddr::from([10, 0, 1, last]);
+        let members = [11, 12, 13].map(|last| Address::from(address(last)));
+        let answer = presumed_answer(&service, &members).expect("two of them");
+        let expected = [12, 13].map(|last| Backend { address: address(last), weight: 100 });
+        assert_eq!(answer.backends, expected);
+        assert_eq!(presumed_answer(&service, &members[..1]), None);
+    }
 }

@@ -26,10 +26,10 @@ pub enum AttachError {
     NoProgram(&'static str),
     /// Somebody else's program is there.
     #[error(
-        "interface `{0}` has another XDP program{1}: remove it (`ip link set dev {0} xdp off`, or \
+        "interface `{0}` has another XDP program: remove it (`ip link set dev {0} xdp off`, or \
          stop its owner) or take the interface out of the configuration"
     )]
-    Occupied(String, String),
+    Occupied(String),
     /// The interface takes no program.
     #[error("interface `{interface}` refuses the XDP program in {mode} mode: {source}{hint}")]
     Refused {
@@ -87,7 +87,7 @@ pub fn attach(
                 return Ok(Some(*mode));
             }
             Err(error) if is_occupied(&error) => {
-                return Err(AttachError::Occupied(interface.to_owned(), String::new()));
+                return Err(AttachError::Occupied(interface.to_owned()));
             }
             Err(source) => {
                 let hint = hint(&source);
@@ -114,10 +114,7 @@ fn update(program: &mut Xdp, interface: &str, pin: &Path) -> Result<bool, Attach
     match program.attach_to_link(link) {
         // Not kept open: only the pin holds the attachment, so that one whose pin somebody removes
         // is gone, and noticed, at once and not with the daemon's end.
-        Ok(id) => program
-            .take_link(id)
-            .map(|_| true)
-            .map_err(|error| unpinned(interface, &error)),
+        Ok(id) => program.take_link(id).map(|_| true).map_err(|error| unpinned(interface, &error)),
         // The interface was deleted, perhaps made anew under the same name: the link is an orphan.
         Err(ProgramError::SyscallError(error))
             if error.io_error.raw_os_error() == Some(Errno::ENOLINK as i32) =>

@@ -49,6 +49,8 @@ pub struct Route {
 /// What a commit did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
+    /// Why the first service that is not as desired is not. Packets see it as it was before.
+    pub refused: Option<CommitError>,
     /// Services whose table was replaced.
     pub tables: Vec<ServiceKey>,
     /// Slots of tables of equal size whose current backend changed.
@@ -59,7 +61,17 @@ pub struct Committed {
     pub new_backends: Vec<u16>,
 }
 
-/// Why a commit was refused. Nothing was changed for packets.
+impl Committed {
+    /// An error if any service was refused.
+    pub fn all(self) -> Result<Self, CommitError> {
+        match self.refused {
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
+    }
+}
+
+/// Why a service was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommitError {
     /// More services than entries.

@@ -9,20 +9,30 @@ use lb_common::Slot;
 /// slot is the lower bits of the flow's hash, so slot `s` of a larger table held flows of slot
 /// `s mod size` of a smaller one.
 pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
-    owners
-        .iter()
-        .enumerate()
-        .map(|(index, owner)| match old.len() {
-            0 => Slot::settled(*owner),
-            size => next_slot(old[index & (size - 1)], *owner, &serves),
-        })
-        .collect()
+    if old.is_empty() {
+        return owners.iter().copied().map(Slot::settled).collect();
+    }
+    // A table that is to shrink keeps its size, its new owners repeated, as long as its slots differ
+    // in their past: a smaller one could not tell their flows apart.
+    let size = owners.len().max(old.len());
+    let slot = |index: usize| {
+        let owner = owners[index & (owners.len() - 1)];
+        next_slot(old[index & (old.len() - 1)], owner, &serves)
+    };
+    let mut slots: Vec<Slot> = (0..size).map(slot).collect();
+    if !slots.iter().any(|slot| slot.is_disputed()) {
+        slots.truncate(owners.len());
+    }
+    slots
 }
 
 /// The slots of a service that has nobody for new flows: those of the old table, as long as any of
 /// them leads to a backend that still serves the flows that it has; else none.
 pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
-    let slots = next_slots(old, &vec![NOBODY; old.len()], serves);
+    if old.is_empty() {
+        return Vec::new();
+    }
+    let slots = next_slots(old, &[NOBODY], serves);
     if slots.iter().any(|slot| slot.is_disputed()) { slots } else { Vec::new() }
 }
 
@@ -114,6 +124,16 @@ mod tests {
         let slots = next_slots(&old, &[A, A, C, B], |_| true);
         let expected = [(A, 0), (A, B), (C, A), (B, 0)];
         assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
+    }
+
+    #[test]
+    fn a_table_that_shrinks_keeps_every_flow_and_its_size_until_it_has_no_past() {
+        let old = [A, B, C, B].map(Slot::settled);
+        let slots = next_slots(&old, &[A, B], |_| true);
+        let expected = [(A, 0), (B, 0), (A, C), (B, 0)];
+        assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
+        let settled = settled(&slots, |_, _| false);
+        assert_eq!(next_slots(&settled, &[A, B], |_| true), [A, B].map(Slot::settled));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod arrays;
 pub mod attach;
+mod clock;
 pub mod counters;
 pub mod desired;
 mod history;
@@ -17,9 +18,13 @@ mod regions;
 mod sys;
 pub mod tables;
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
-use lb_common::HashKey;
+use aya::programs::{ProgramError, Xdp};
+use lb_common::{HashKey, ServiceKey};
 
 pub use mapped::{Mapped, Value};
 
@@ -28,6 +33,7 @@ use crate::{
     objects,
 };
 use attach::AttachError;
+use clock::Clock;
 use counters::TrafficCounters;
 use ownership::Ownership;
 use pins::{PinError, Pins};
@@ -65,6 +71,7 @@ pub struct Datapath {
     /// Whether an earlier daemon's tables were taken over.
     pub adopted: bool,
     ebpf: aya::Ebpf,
+    clock: Clock,
     pins: Pins,
     maps_are_new: bool,
     ownership: Ownership,
@@ -101,7 +108,30 @@ impl Datapath {
             }
         };
         let adopted = !maps_are_new;
-        Ok(Self { tables, counters, map_bytes, adopted, ebpf, pins, maps_are_new, ownership })
+        let clock = Clock::start(&ebpf).map_err(|error| LoadError::from(Box::new(error)))?;
+        Ok(Self {
+            tables,
+            counters,
+            map_bytes,
+            adopted,
+            ebpf,
+            clock,
+            pins,
+            maps_are_new,
+            ownership,
+        })
+    }
+
+    /// Ends the dispute of a service's slots whose flows have been silent for `grace`; see
+    /// [`Tables::settle`]. Returns how many are still disputed.
+    pub fn settle_slots(
+        &self,
+        key: &ServiceKey,
+        grace: Duration,
+        drains: impl Fn(u16) -> bool,
+    ) -> Result<u32, ProgramError> {
+        let (now, idle) = self.clock.now(&self.ebpf, grace)?;
+        Ok(self.tables.settle(key, now, idle, drains))
     }
 
     /// Makes packets of an interface go through the program. Returns the mode of a new attachment.
@@ -122,10 +152,7 @@ impl Datapath {
     /// interfaces that are not `wanted`.
     pub fn settle(&mut self, wanted: &[String]) -> Result<(), DatapathError> {
         if self.maps_are_new {
-            let (new, old) = (self.pins.new_maps(), self.pins.maps());
-            Pins::remove(&old)?;
-            std::fs::rename(&new, &old)
-                .map_err(|source| PinError::File { path: new.clone(), source })?;
+            self.pins.replace_maps()?;
             self.maps_are_new = false;
         }
         self.ownership.complete();
@@ -136,6 +163,12 @@ impl Datapath {
             }
         }
         Ok(())
+    }
+
+    /// The kernel's number for the program.
+    #[must_use]
+    pub fn program_id(&self) -> Option<u32> {
+        Some(self.ebpf.program(PROGRAM)?.info().ok()?.id())
     }
 
     /// Instructions that the verifier walked through, where the kernel tells.
@@ -149,12 +182,14 @@ impl Datapath {
 fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
     let started = Instant::now();
     let mut loaded = program::load(objects::BALANCER, &daemon.limits, Some(maps))?;
-    let program: &mut aya::programs::Xdp = loaded
-        .ebpf
-        .program_mut(PROGRAM)
-        .and_then(|found| found.try_into().ok())
-        .ok_or(AttachError::NoProgram(PROGRAM))?;
-    program.load().map_err(|error| LoadError::from(Box::new(error)))?;
+    for name in [PROGRAM, clock::PROGRAM] {
+        let program: &mut Xdp = loaded
+            .ebpf
+            .program_mut(name)
+            .and_then(|found| found.try_into().ok())
+            .ok_or(AttachError::NoProgram(name))?;
+        program.load().map_err(|error| LoadError::from(Box::new(error)))?;
+    }
     #[cfg(feature = "bpf-log")]
     packet_log::follow(&mut loaded.ebpf);
     tracing::debug!(took = ?started.elapsed(), "loaded the program");

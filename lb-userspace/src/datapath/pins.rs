@@ -71,6 +71,7 @@ impl Pins {
     /// Makes the directories, readable by nobody else, and mounts the file system if need be.
     pub fn prepare(&self) -> Result<(), PinError> {
         mount_if_missing(&self.root)?;
+        self.finish_replacement()?;
         for directory in [self.root.clone(), self.layout.clone(), self.maps(), self.links()] {
             create(&directory)?;
         }
@@ -101,6 +102,24 @@ impl Pins {
     #[must_use]
     pub fn new_maps(&self) -> PathBuf {
         self.layout.join("maps-new")
+    }
+
+    /// Puts new maps in the place of the old ones. The attachments have the new ones already: cut
+    /// short at any point, [`Pins::finish_replacement`] leaves those.
+    pub fn replace_maps(&self) -> Result<(), PinError> {
+        let old = self.layout.join("maps-old");
+        rename(&self.maps(), &old)?;
+        rename(&self.new_maps(), &self.maps())?;
+        Self::remove(&old)
+    }
+
+    /// Ends a replacement of maps that was cut short.
+    pub fn finish_replacement(&self) -> Result<(), PinError> {
+        let old = self.layout.join("maps-old");
+        if old.is_dir() && !self.maps().is_dir() {
+            rename(&self.new_maps(), &self.maps())?;
+        }
+        Self::remove(&old)
     }
 
     /// Directory of attachments.
@@ -159,6 +178,10 @@ impl Pins {
         let _ = fs::remove_dir(&self.root);
         Ok(())
     }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), PinError> {
+    fs::rename(from, to).map_err(|source| PinError::File { path: from.to_owned(), source })
 }
 
 /// Makes a directory that only its owner may enter: who opens a pinned map can rewrite it.

@@ -123,7 +123,7 @@ impl Health {
         let last_failure = self.last_failure.as_deref().unwrap_or("unknown");
         match (self.state, self.failed_in_row, self.passed_in_row) {
             (HealthState::Unknown, ..) => "no check has ended yet".to_owned(),
-            (HealthState::Up, 0, 0) => "it took traffic before lbd began".to_owned(),
+            (HealthState::Up, 0, 0) => "it took traffic before it was checked".to_owned(),
             (_, 0, passed) if self.state == HealthState::Up => checks(passed, "passed"),
             (_, 0, passed) => format!("{}, before: {last_failure}", checks(passed, "passed")),
             (_, failed, _) => format!("{}, last: {last_failure}", checks(failed, "failed")),

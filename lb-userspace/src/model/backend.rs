@@ -14,7 +14,6 @@ pub const DEFAULT_WEIGHT: Weight = 100;
 
 /// A checked backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Backend {
     /// Its own address.
     pub address: IpAddr,
@@ -60,7 +59,7 @@ pub fn check_address(address: IpAddr, vip: IpAddr) -> Result<(), BadBackend> {
     }
 }
 
-/// What names a backend: `SERVICE/ADDRESS`.
+/// What names a backend: `SERVICE/ADDRESS`. `::ffff:10.0.1.11` is another way to write `10.0.1.11`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BackendName {
@@ -81,7 +80,8 @@ impl FromStr for BackendName {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parse = || {
             let (service, address) = text.split_once('/')?;
-            Some(Self { service: service.parse().ok()?, address: address.parse().ok()? })
+            let address: IpAddr = address.parse().ok()?;
+            Some(Self { service: service.parse().ok()?, address: address.to_canonical() })
         };
         parse().ok_or_else(|| BadBackendName(text.escape_debug().take(120).collect()))
     }
@@ -116,6 +116,8 @@ mod tests {
         for text in ["web/10.0.1.11", "a.b-c_d/2001:db8::1"] {
             assert_eq!(text.parse::<BackendName>().expect("valid").to_string(), text);
         }
+        let mapped: BackendName = "web/::ffff:10.0.1.11".parse().expect("valid");
+        assert_eq!(mapped.to_string(), "web/10.0.1.11");
         for text in ["web", "web/", "/10.0.0.1", "we b/10.0.0.1", "web/10.0.0.1:80", ""] {
             assert!(text.parse::<BackendName>().is_err(), "{text}");
         }

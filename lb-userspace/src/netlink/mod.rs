@@ -10,7 +10,7 @@
 //! | `finding` `watched` `change` | what is reported, what an event can touch | |
 //! | `requests` `events` | | talk to the kernel |
 //! | `reader` `watcher` `neighbours` | | keep ways true |
-//! | `follow` `interfaces` `addresses` | | keep lists true |
+//! | `follow` `addresses` | | keep the list of our addresses true |
 //!
 //! All of it needs `CAP_NET_ADMIN` and no other privilege.
 
@@ -21,7 +21,6 @@ mod events;
 mod finding;
 mod follow;
 mod interface;
-mod interfaces;
 mod neighbours;
 mod reader;
 mod requests;
@@ -33,6 +32,5 @@ mod way;
 
 pub use addresses::{local_addresses, watch_local_addresses};
 pub use interface::{AttachedXdp, Interface, XdpAttachMode, interface};
-pub use interfaces::{InterfaceEvent, watch_interfaces};
 pub use neighbours::{Neighbours, resolve_once};
 pub use way::{Fault, InterfaceProblem, Way, WayEvent};

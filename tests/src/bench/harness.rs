@@ -60,11 +60,11 @@ impl Harness {
         let key = HashKey::derive(b"benchmark");
         let mut tables =
             Tables::adopt(loaded.arrays, key, &limits).context("new maps are empty")?;
-        tables.commit(&services(Cell::new(0)), route)?;
+        tables.commit(&services(Cell::new(0)), route).all()?;
         // The tracked service loses a tenth of its slots to others, and all are disputed: every
         // member takes part in a move of weights and back.
         for step in 1..=BACKENDS {
-            tables.commit(&services(Cell::new(step)), route)?;
+            tables.commit(&services(Cell::new(step)), route).all()?;
         }
         Ok(Self { ebpf: loaded.ebpf, bench, _tables: tables })
     }

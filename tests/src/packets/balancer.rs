@@ -115,8 +115,9 @@ impl Balancer {
     /// Puts a flow into both flow caches.
     pub fn remember(&self, flow: u64, remembered: Remembered) {
         let set = FlowSet::of(flow, self.settings[0].flow_mask) as usize;
-        self.arrays().flows[set].put(flow, remembered);
-        self.changing.flows[set].put(flow, remembered);
+        let kernel = self.arrays().flows[set].put(flow, remembered);
+        let host = self.changing.flows[set].put(flow, remembered);
+        assert!(kernel && host, "the sets are full");
     }
 
     /// The flows that the kernel remembers.

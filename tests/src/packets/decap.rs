@@ -9,7 +9,7 @@ use aya::{
 };
 use lb_common::{
     Address, DecapVerdict,
-    decap::{self, Gate, LocalAddress, SourcePrefix},
+    decap::{self, Gate, LocalAddress, SourcePrefix, known},
     host::HostFrame,
 };
 use lb_userspace::objects;
@@ -32,9 +32,9 @@ pub struct Decap {
 pub struct Prefix(pub IpAddr, pub u32);
 
 impl Decap {
-    /// Loads the program of a machine with these addresses, which opens tunnels of these sources.
-    /// The calling thread stays on its processor from now on.
-    pub fn load(sources: &[Prefix], addresses: &[IpAddr]) -> anyhow::Result<Self> {
+    /// Loads the program of a machine with `own` addresses, which opens tunnels of these sources if
+    /// the packets in them are for `targets`. The calling thread stays on its processor from now on.
+    pub fn load(sources: &[Prefix], own: &[IpAddr], targets: &[IpAddr]) -> anyhow::Result<Self> {
         stay_on_this_cpu()?;
         let mut ebpf = Ebpf::load(objects::DECAP)?;
         let map = ebpf.map_mut("DECAP_SOURCES").context("no DECAP_SOURCES")?;
@@ -45,12 +45,16 @@ impl Decap {
         }
         let map = ebpf.map_mut("DECAP_ADDRESSES").context("no DECAP_ADDRESSES")?;
         let mut set = HashMap::<_, AddressBytes, u32>::try_from(map)?;
-        for address in addresses {
-            set.insert(AddressBytes(LocalAddress::of(&(*address).into())), 1, 0)?;
+        for (addresses, bit) in [(own, known::OWN), (targets, known::TARGET)] {
+            for address in addresses {
+                let key = AddressBytes(LocalAddress::of(&(*address).into()));
+                let before = set.get(&key, 0).unwrap_or_default();
+                set.insert(key, before | bit, 0)?;
+            }
         }
         Ok(Self {
             kernel: Program::load(ebpf)?,
-            gate: Lists { sources: sources.to_vec(), addresses: addresses.to_vec() },
+            gate: Lists { sources: sources.to_vec(), own: own.to_vec(), targets: targets.to_vec() },
             _thread: PhantomData,
         })
     }
@@ -85,7 +89,8 @@ impl Decap {
 /// The lists of the maps, searched without the maps' keys.
 struct Lists {
     sources: Vec<Prefix>,
-    addresses: Vec<IpAddr>,
+    own: Vec<IpAddr>,
+    targets: Vec<IpAddr>,
 }
 
 impl Gate for Lists {
@@ -95,7 +100,11 @@ impl Gate for Lists {
     }
 
     fn has(&self, address: &Address) -> bool {
-        self.addresses.contains(&IpAddr::from(*address))
+        self.own.contains(&IpAddr::from(*address))
+    }
+
+    fn admits(&self, destination: &Address) -> bool {
+        self.targets.contains(&IpAddr::from(*destination))
     }
 }
 

@@ -155,7 +155,7 @@ pub fn balancer() -> Balancer {
         });
     }
     let mut balancer = Balancer::load().expect("the kernel takes the program");
-    balancer.tables().commit(&services, route).expect("the tables are large enough");
+    balancer.tables().commit(&services, route).all().expect("the tables are large enough");
     balancer
 }
 

@@ -105,6 +105,33 @@ fn what_somebody_detaches_is_put_back() {
 }
 
 #[test]
+fn a_program_of_somebody_else_in_our_place_is_a_problem() {
+    let site = Site::running(1, &config());
+    let balancer = &site.topology.balancer;
+    fs::write(balancer.path("/run/foreign.o"), objects::PASS).unwrap();
+    let line = "ip link set dev eth0 xdpdrv object /run/foreign.o section xdp";
+    let words: Vec<_> = line.split(' ').collect();
+    // lbd may be quicker and put its own back.
+    site.until("somebody to take the interface", || {
+        detach_link(balancer).map_err(|error| error.to_string())?;
+        balancer.run(&words).map_err(|error| error.to_string())
+    });
+    site.until("lbd to notice it", || {
+        let said = site.lbctl(&["status"]);
+        let is_told = said.code == 1 && said.stdout.contains("has another XDP program");
+        is_told.then_some(()).ok_or_else(|| format!("{said:?}"))
+    });
+    assert_eq!(site.json(&["status"])["interfaces"][0]["attached"], false);
+
+    balancer.run(&["ip", "link", "set", "dev", "eth0", "xdpdrv", "off"]).unwrap();
+    site.until("lbd to put its own back", || {
+        let said = site.lbctl(&["status"]);
+        (said.code == 0).then_some(()).ok_or_else(|| format!("{said:?}"))
+    });
+    ask_tcp(&site.topology.client, 20_000, vip(Family::V4)).unwrap();
+}
+
+#[test]
 fn an_interface_that_is_made_anew_gets_the_program_again() {
     let mut site = Site::new(1);
     add_second_interface(&site.topology.balancer);

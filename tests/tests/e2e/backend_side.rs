@@ -1,6 +1,9 @@
 //! The tunnel's far end on a backend: what it opens, and that it goes without a trace.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    io::ErrorKind,
+    net::{IpAddr, SocketAddr},
+};
 
 use lb_tests::{
     Daemon, Lbctl, Load, Server,
@@ -11,10 +14,11 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::site::{
-    PATIENCE, PORT, Said, Site,
+    PATIENCE, PORT, Site,
     client::{ask_udp, expect_none_failed, watch},
     config::{Config, Service},
-    said, vip,
+    said::{self, Said},
+    vip,
     xdp::{self, pins},
 };
 
@@ -42,7 +46,7 @@ fn decap(site: &Site, words: &str) -> Said {
     let lbctl = Lbctl::new(site.topology.backend(1)).unwrap();
     let mut arguments = vec!["-o", "json", "decap"];
     arguments.extend(words.split(' '));
-    said(lbctl.command(&arguments))
+    said::by(lbctl.command(&arguments))
 }
 
 #[track_caller]
@@ -63,7 +67,10 @@ fn count(site: &Site, reason: &str) -> u64 {
 
 /// Who echoes a datagram; none if nobody does.
 fn echo(site: &Site, target: SocketAddr) -> Option<String> {
-    ask_udp(&site.topology.client, 20_000, target).ok()
+    match ask_udp(&site.topology.client, 20_000, target) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+        answer => Some(answer.unwrap()),
+    }
 }
 
 #[test]

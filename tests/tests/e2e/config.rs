@@ -5,7 +5,8 @@ use std::fs;
 use lb_tests::{Host, program};
 
 use crate::site::{
-    CONFIG, Said, run_to_the_end,
+    CONFIG,
+    said::{Said, run_to_the_end},
     xdp::{files_below, pins},
 };
 

@@ -1,9 +1,6 @@
 //! Every packet is counted once, where it belongs, and every drop has a reason.
 
-use std::{
-    fs, io,
-    net::{SocketAddr, UdpSocket},
-};
+use std::fs;
 
 use lb_tests::{
     Load,
@@ -12,7 +9,7 @@ use lb_tests::{
 
 use crate::site::{
     Site,
-    client::{ask_tcp, ask_udp, expect_none_failed, source, spread, watch},
+    client::{ask_tcp, ask_udp, expect_none_failed, send, spread, watch},
     config::{Config, Service},
     metrics::Metrics,
     second_vip, vip,
@@ -69,7 +66,11 @@ fn services_and_their_backends_count_what_clients_send() {
     spread(ports(), |port| ask_udp(client, port, vip(Family::V4)));
     spread(ports(), |port| ask_udp(client, port, second_vip(Family::V4)));
     spread(ports(), |port| ask_tcp(client, port, vip(Family::V4)));
-    let metrics = site.metrics();
+    // The client's very last packets may still be on their way.
+    let metrics = site.until("all counters to agree", || {
+        let metrics = site.metrics();
+        disagreement(&metrics).map_or(Ok(()), Err).map(|()| metrics)
+    });
     for name in ["echo", "tunnel"] {
         let service = [("service", name)];
         assert_eq!(metrics.sum("lb_service_packets_total", &service), REQUESTS);
@@ -80,32 +81,37 @@ fn services_and_their_backends_count_what_clients_send() {
     }
     let web = [("service", "web")];
     assert_eq!(metrics.sum("lb_service_new_flows_total", &web), REQUESTS);
-    for (of_service, of_backends) in [
-        ("lb_service_packets_total", "lb_backend_packets_total"),
-        ("lb_service_bytes_total", "lb_backend_bytes_total"),
-        ("lb_service_new_flows_total", "lb_backend_new_flows_total"),
-    ] {
-        for name in ["web", "echo", "tunnel"] {
-            let service = [("service", name)];
-            let backends = metrics.sum(of_backends, &service);
-            assert_eq!(metrics.sum(of_service, &service), backends, "{name} {of_service}");
-        }
-    }
-    let sent = metrics.sum("lb_xdp_packets_total", &[("reason", "transmitted")]);
-    assert_eq!(metrics.sum("lb_service_packets_total", &[]), sent);
-    expect_lbctl_to_agree(&site, &metrics);
-}
-
-/// The client's last packets may come between the two, but no new flow does.
-#[track_caller]
-fn expect_lbctl_to_agree(site: &Site, metrics: &Metrics) {
     let rows = site.json(&["backend", "list"]);
     for row in rows["backends"].as_array().unwrap() {
         let labels = ["service", "address"].map(|key| row[key].as_str().unwrap());
         let labels = [("service", labels[0]), ("backend", labels[1])];
-        let flows = metrics.sum("lb_backend_new_flows_total", &labels);
-        assert_eq!(row["new_flows"], flows, "{row}");
+        for (key, name) in [
+            ("packets", "lb_backend_packets_total"),
+            ("bytes", "lb_backend_bytes_total"),
+            ("new_flows", "lb_backend_new_flows_total"),
+        ] {
+            assert_eq!(row[key], metrics.sum(name, &labels), "{key}: {row}");
+        }
     }
+}
+
+/// Whether a service counts something else than its backends together, or the verdicts than all
+/// services.
+fn disagreement(metrics: &Metrics) -> Option<String> {
+    let families = ["packets", "bytes", "new_flows"];
+    let per_service = families.iter().flat_map(|family| {
+        ["web", "echo", "tunnel"].map(|name| {
+            let sum =
+                |noun| metrics.sum(&format!("lb_{noun}_{family}_total"), &[("service", name)]);
+            (format!("{family} of {name}"), sum("service"), sum("backend"))
+        })
+    });
+    let sent = metrics.sum("lb_xdp_packets_total", &[("reason", "transmitted")]);
+    let all = metrics.sum("lb_service_packets_total", &[]);
+    per_service
+        .chain([("packets sent".to_owned(), all, sent)])
+        .find(|(_, one, other)| one != other)
+        .map(|found| format!("{found:?}"))
 }
 
 #[test]
@@ -113,13 +119,8 @@ fn drops_are_counted_with_their_reason() {
     const DATAGRAMS: u64 = 10;
     let site = site();
     let balancer = &site.topology.balancer;
-    let send = |target: SocketAddr, size: usize| {
-        let send = || {
-            let socket = UdpSocket::bind(source(target, 20_000))?;
-            (0..DATAGRAMS).try_for_each(|_| socket.send_to(&vec![0; size], target).map(drop))
-        };
-        let sent: io::Result<()> = site.topology.client.enter(send);
-        sent.unwrap();
+    let send_all = |target, size| {
+        (0..DATAGRAMS).for_each(|_| send(&site.topology.client, 20_000, target, size));
     };
     let expect = |reason: &str| {
         site.until(&format!("{DATAGRAMS} packets with reason {reason}"), || {
@@ -138,7 +139,7 @@ fn drops_are_counted_with_their_reason() {
     balancer.ip("link set eth0 mtu 1500").unwrap();
     let next_hops = || site.json(&["backend", "list"]).to_string();
     site.until("lbd to hear of the MTU", || {
-        send(second_vip(Family::V4), 1472);
+        send_all(second_vip(Family::V4), 1472);
         let metrics = site.metrics();
         let dropped = metrics.sum("lb_xdp_packets_total", &[("reason", "too_big")]);
         (dropped >= DATAGRAMS).then_some(()).ok_or_else(next_hops)
@@ -157,13 +158,13 @@ fn drops_are_counted_with_their_reason() {
             (!next_hop.contains("via")).then_some(()).ok_or(next_hop)
         });
     }
-    send(vip(Family::V4), 10);
+    send_all(vip(Family::V4), 10);
     expect("next_hop_unknown");
 
     for number in [1, 2] {
         let name = format!("echo/{}", address::backend(Family::V4, number));
         site.ask(&["backend", "maint", &name]);
     }
-    send(vip(Family::V4), 10);
+    send_all(vip(Family::V4), 10);
     expect("no_backend");
 }

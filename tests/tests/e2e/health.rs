@@ -8,7 +8,7 @@ use lb_tests::{
 
 use crate::site::{
     Site,
-    client::{ask_udp, expect_none_failed, watch},
+    client::{ask_udp, expect_none_failed, send, watch},
     config::{Config, Service},
     metrics, vip,
 };
@@ -82,11 +82,7 @@ fn without_any_backend_packets_are_dropped_until_one_returns() {
     site.until_all_are("down");
     let client = &site.topology.client;
     for port in 20_000..20_003 {
-        let answer = client.enter(|| {
-            let socket = std::net::UdpSocket::bind((address::client(Family::V4), port))?;
-            socket.send_to(b"hello", vip(Family::V4))
-        });
-        answer.unwrap();
+        send(client, port, vip(Family::V4), 5);
     }
     let dropped = [("action", "drop"), ("reason", "no_backend")];
     site.until("three drops", || {

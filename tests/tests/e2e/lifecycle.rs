@@ -186,3 +186,21 @@ fn a_missing_interface_is_named_and_nothing_is_touched() {
     let state = files_below(&balancer.path("/var/lib/lb"));
     assert!(state.iter().all(|file| file.ends_with("lock")), "{state:?}");
 }
+
+/// A neighbour that is slow to say its hardware address has not moved: packets go on.
+#[test]
+fn a_restart_keeps_the_way_to_a_backend_that_does_not_answer_at_once() {
+    let config = Config::of([Service::tcp("web", vip(Family::V4)).to(Family::V4, 1..=1)]);
+    let mut site = Site::running(1, &config);
+    let load = Load::http(&site.topology.client, vip(Family::V4), REQUESTS_PER_SECOND).unwrap();
+    watch(&load, 0, 20);
+    site.kill_lbd();
+    // It answers no questions, but asks, receives and sends.
+    site.topology.backend(1).sysctl("ipv4/conf/all/arp_ignore", "8").unwrap();
+    site.topology.balancer.ip("neigh flush dev eth0").unwrap();
+    site.start_lbd();
+    let next_hop = &site.json(&["backend", "show", "web/10.0.1.11"])["backends"][0]["next_hop"];
+    assert!(next_hop.to_string().contains("does not answer"), "{next_hop}");
+    watch(&load, clock::now_ms(), 30);
+    expect_none_failed(&load, 0);
+}

@@ -14,7 +14,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
 
 use crate::site::{
     PORT, Site,
-    client::{ask_tcp, ask_udp, exchange},
+    client::{ask_tcp, ask_udp, exchange, send},
     config::{Config, Service},
     vip,
 };
@@ -107,19 +107,13 @@ fn a_services_address_has_only_the_services_ports() {
 #[test]
 fn fragments_for_a_service_are_passed_and_counted() {
     let site = site();
-    let target = vip(Family::V4);
-    let socket = site.topology.client.enter(|| {
-        let socket = UdpSocket::bind((address::client(Family::V4), 20_000))?;
-        socket.send_to(&[0; 4000], target)?;
-        io::Result::Ok(socket)
-    });
+    send(&site.topology.client, 20_000, vip(Family::V4), 4000);
     site.until("three fragments", || {
         let metrics = site.metrics();
         let fragments = metrics.sum("lb_xdp_packets_total", &[("reason", "fragment")]);
         (fragments == 3).then_some(()).ok_or_else(|| format!("{fragments}"))
     });
     assert_eq!(site.metrics().sum("lb_service_packets_total", &[]), 0);
-    drop(socket);
 }
 
 /// Sends an ICMP echo request and waits for the reply.

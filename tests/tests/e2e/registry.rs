@@ -103,6 +103,34 @@ fn a_file_is_followed_and_nonsense_in_it_changes_nothing() {
     site.until_rows("no backend", <[_]>::is_empty);
 }
 
+/// The tables know what the registry said when nothing else does.
+#[test]
+fn a_lost_state_directory_empties_no_service_while_the_registry_is_silent() {
+    let mut site = Site::new(3);
+    write_file(&site, &list(&[1, 2, 3]));
+    let source = format!("type = \"file\"\npath = \"{FILE}\"");
+    let service = || Service::tcp("web", vip(Family::V4)).table("source", &source);
+    site.start(&Config::of([service().checked()]));
+    until_up(&site, &[1, 2, 3]);
+    let load = Load::http(&site.topology.client, vip(Family::V4), 100).unwrap();
+    watch(&load, 0, 20);
+
+    site.kill_lbd();
+    fs::remove_file(site.topology.balancer.path(FILE)).unwrap();
+    fs::remove_dir_all(site.topology.balancer.path("/var/lib/lb")).unwrap();
+    site.start_lbd();
+    let mark = clock::now_ms();
+    until_registry_is(&site, "failing");
+    until_up(&site, &[1, 2, 3]);
+    watch(&load, mark, 50);
+    // The tables were right, so nothing was computed anew.
+    assert_eq!(site.metrics().sum("lb_table_rebuilds_total", &[]), 0);
+    expect_none_failed(&load, 0);
+
+    write_file(&site, &list(&[3]));
+    until_up(&site, &[3]);
+}
+
 const ETCD: &str = "http://127.0.0.1:2379";
 
 /// An etcd on the loopback of the host, with its data in the host's own `/run`.

@@ -47,7 +47,7 @@ impl Dispute {
             })
             .collect();
         let tables = self.balancer.tables();
-        tables.commit(&desired, fixture::route).expect("there is room");
+        tables.commit(&desired, fixture::route).all().expect("there is room");
     }
 
     /// Ends the dispute wherever no remembered flow would lose its backend.
@@ -55,7 +55,10 @@ impl Dispute {
         const IDLE_TICKS: u16 = 100;
 
         for key in Self::keys() {
-            self.balancer.tables().settle(&key, IDLE_TICKS, |_| false);
+            let tables = self.balancer.tables();
+            let flows = tables.arrays().flows.iter().flat_map(lb_common::FlowSet::iter);
+            let now = flows.map(|(_, flow)| flow.seen).last().unwrap_or_default();
+            tables.settle(&key, now, IDLE_TICKS, |_| false);
         }
     }
 

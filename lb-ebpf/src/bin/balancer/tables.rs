@@ -78,8 +78,7 @@ impl Tables for MapTables<'_> {
 
     #[inline(always)]
     fn now(&self) -> u16 {
-        // SAFETY: takes nothing and reads the kernel's tick count.
-        (unsafe { bpf_jiffies64() } >> TICK) as u16
+        (jiffies() >> TICK) as u16
     }
 
     #[inline(always)]
@@ -103,6 +102,13 @@ impl Tables for MapTables<'_> {
     fn count_backend(&self, id: u16, packet: Counters) {
         count(maps::BACKEND_COUNTERS.get_ptr_mut(u32::from(id)), packet);
     }
+}
+
+/// The kernel's tick count.
+#[inline(always)]
+pub(crate) fn jiffies() -> u64 {
+    // SAFETY: takes nothing and reads a number.
+    unsafe { bpf_jiffies64() }
 }
 
 #[inline(always)]

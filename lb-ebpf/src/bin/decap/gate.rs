@@ -3,7 +3,7 @@
 use aya_ebpf::btf_maps::lpm_trie::Key;
 use lb_common::{
     Address,
-    decap::{Gate, LocalAddress, SourcePrefix},
+    decap::{Gate, LocalAddress, SourcePrefix, known},
 };
 
 use crate::maps::{DECAP_ADDRESSES, DECAP_SOURCES, SourceKey};
@@ -20,7 +20,18 @@ impl Gate for MapGate {
 
     #[inline(always)]
     fn has(&self, address: &Address) -> bool {
-        // SAFETY: only the presence of the value matters, so a concurrent change cannot tear it.
-        unsafe { DECAP_ADDRESSES.get(LocalAddress::of(address)) }.is_some()
+        is_known(address, known::OWN)
     }
+
+    #[inline(always)]
+    fn admits(&self, destination: &Address) -> bool {
+        is_known(destination, known::TARGET)
+    }
+}
+
+#[inline(always)]
+fn is_known(address: &Address, bit: u32) -> bool {
+    // SAFETY: the value is one aligned word, which a concurrent change cannot tear.
+    let value = unsafe { DECAP_ADDRESSES.get(LocalAddress::of(address)) };
+    value.is_some_and(|value| value & bit != 0)
 }

@@ -1,6 +1,6 @@
 //! Single fields: from what is written to what is meant, or a fault with its place.
 
-use std::{fmt::Display, str::FromStr, time::Duration};
+use std::{fmt::Display, net::IpAddr, str::FromStr, time::Duration};
 
 use toml::Spanned;
 
@@ -16,6 +16,11 @@ pub(super) fn parse<T: FromStr>(text: &Spanned<String>, field: &str, expected: &
     text.get_ref()
         .parse()
         .map_err(|_| fault(text, field, format!("`{}` is not {expected}", text.get_ref())))
+}
+
+/// `::ffff:10.0.0.1` is another way to write `10.0.0.1`; no packet carries it.
+pub(super) fn address(text: &Spanned<String>, field: &str) -> Checked<IpAddr> {
+    parse(text, field, "an IPv4 or IPv6 address").map(|address: IpAddr| address.to_canonical())
 }
 
 pub(super) fn port(raw: &Spanned<i64>, field: &str, least: u16) -> Checked<u16> {

@@ -8,7 +8,7 @@ mod source;
 
 use std::collections::BTreeMap;
 
-use super::{Config, Limits, raw};
+use super::{Config, ConfigError, Limits, raw};
 use crate::model::Service;
 use fields::{Checked, fault};
 
@@ -34,15 +34,41 @@ pub(super) fn config(raw: raw::Config) -> Checked<Config> {
     Ok(Config { daemon, services })
 }
 
+/// A limit that is too low.
+struct Excess {
+    noun: &'static str,
+    have: usize,
+    limit: u32,
+}
+
 /// Whether so many services and backends fit into the tables; the error says which limit to raise.
 pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(), String> {
-    let backends: usize = services.iter().map(|service| service.backends.len()).sum();
-    for (noun, have, limit) in
-        [("services", services.len(), limits.services), ("backends", backends, limits.backends)]
-    {
-        if have > limit as usize {
-            return Err(format!("{have} {noun}, but daemon.max_{noun} is {limit}: raise it"));
+    match excess(services, limits) {
+        Some(Excess { noun, have, limit }) => {
+            Err(format!("{have} {noun}, but daemon.max_{noun} is {limit}: raise it"))
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Whether the tables hold all that the file names, with the place of the limit.
+pub(super) fn limits(file: &str, config: &Config) -> Result<(), ConfigError> {
+    match excess(&config.services, &config.daemon.limits) {
+        Some(Excess { noun, have, limit }) => Err(ConfigError {
+            file: file.to_owned(),
+            // The limit need not be written in the file.
+            line: 0,
+            field: format!("daemon.max_{noun}"),
+            message: format!("{have} {noun}, but at most {limit} fit: raise it"),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn excess(services: &[Service], limits: &Limits) -> Option<Excess> {
+    let backends: usize = services.iter().map(|service| service.backends.len()).sum();
+    [("services", services.len(), limits.services), ("backends", backends, limits.backends)]
+        .into_iter()
+        .find(|(_, have, limit)| *have > *limit as usize)
+        .map(|(noun, have, limit)| Excess { noun, have, limit })
 }

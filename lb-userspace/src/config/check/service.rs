@@ -6,7 +6,7 @@ use lb_common::Forward;
 use toml::Spanned;
 
 use super::{
-    fields::{Checked, duration, fault, number, one_of, parse, port},
+    fields::{Checked, address, duration, fault, number, one_of, port},
     health_check::health_check,
     source::source,
 };
@@ -21,7 +21,7 @@ pub(crate) fn service(raw: raw::Service) -> Checked<Service> {
         .get_ref()
         .parse::<ServiceName>()
         .map_err(|error| fault(&raw.name, "service.name", error))?;
-    let vip = parse::<IpAddr>(&raw.vip, "service.vip", "an IPv4 or IPv6 address")?;
+    let vip = address(&raw.vip, "service.vip")?;
     if vip.is_unspecified() || vip.is_multicast() || vip.is_loopback() {
         return Err(fault(&raw.vip, "service.vip", "this address cannot be a service's"));
     }
@@ -73,7 +73,7 @@ fn scheduler(raw: Option<Spanned<String>>) -> Checked<()> {
 
 fn backend(raw: raw::Backend, vip: IpAddr) -> Checked<Backend> {
     let field = "service.backend.address";
-    let address = parse::<IpAddr>(&raw.address, field, "an IPv4 or IPv6 address")?;
+    let address = address(&raw.address, field)?;
     check_address(address, vip).map_err(|error| fault(&raw.address, field, error))?;
     if let Some(port) = raw.port {
         let message = "only forward = \"nat\" can change the port, which is not available yet";

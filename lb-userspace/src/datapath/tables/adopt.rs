@@ -1,6 +1,6 @@
 //! Taking over what an earlier daemon has left.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Table};
 
@@ -28,8 +28,10 @@ impl Tables {
             every_port_services: arrays.settings[0].every_port_services,
             inserts_per_tick: INSERTS_PER_TICK,
         };
-        let is_new = arrays.settings[0] == Settings::default();
-        if !is_new && arrays.settings[0] != settings {
+        let before = arrays.settings[0];
+        let is_new = before == Settings::default();
+        let masks = |settings: &Settings| (settings.service_mask, settings.flow_mask);
+        if !is_new && (before.hash_key != hash_key || masks(&before) != masks(&settings)) {
             return None;
         }
         let slots = arrays.slots.len() as u32 * SLOTS_PER_LINE;
@@ -41,6 +43,8 @@ impl Tables {
             free_backends: VecDeque::new(),
             regions: Regions::new(slots),
             retired: Vec::new(),
+            epoch: 0,
+            remembered: BTreeSet::new(),
             current: BTreeMap::new(),
             arrays,
         };
@@ -48,6 +52,7 @@ impl Tables {
         tables.read_services()?;
         tables.read_backends();
         let used: Vec<u32> = tables.services.values().map(|placed| placed.id).collect();
+        tables.remembered = used.iter().copied().collect();
         tables.free_services = (0..limits.services).filter(|id| !used.contains(id)).collect();
         Some(tables)
     }
@@ -73,7 +78,8 @@ impl Tables {
     }
 
     pub(super) fn read_backends(&mut self) {
-        for id in 1..self.arrays.backends.len() as u16 {
+        // The configuration keeps the last index within 16 bits.
+        for id in 1..=(self.arrays.backends.len() - 1) as u16 {
             let backend = &self.arrays.backends[usize::from(id)];
             let known = self.services.values().any(|placed| placed.id == backend.service);
             if backend.forward().is_some() && known {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_common::{Address, ServiceKey, Settings, Slot, SlotLine, Table};
 
-use super::{Retired, Tables};
+use super::{Retired, Tables, entries::Entered};
 use crate::{
     datapath::{
         desired::{CommitError, Committed, DesiredMember, DesiredService, Flows, Route},
@@ -16,24 +16,35 @@ use crate::{
 impl Tables {
     /// Makes the tables say what is desired. `route` tells the way to an address.
     ///
-    /// Each service changes as a whole or not at all. On an error some services may be as desired
-    /// and others as before; the next commit goes on from there.
+    /// Each service changes as a whole or not at all. One that does not fit stays as it was, and does
+    /// not keep others from changing.
+    #[must_use = "some services may have been refused"]
     pub fn commit(
         &mut self,
         desired: &[DesiredService],
         route: impl Fn(&Address) -> Option<Route>,
-    ) -> Result<Committed, CommitError> {
+    ) -> Committed {
         let mut committed = Committed::default();
-        self.announce_every_port(desired);
+        let every_port = desired.iter().filter(|service| service.key.port() == 0).count() as u32;
+        let before = self.arrays.settings[0].every_port_services;
+        self.announce_every_port(every_port.max(before));
+        self.retire_services(desired);
         for service in desired {
-            if self.current.get(&service.key) != Some(service) {
-                self.current.remove(&service.key);
-                self.commit_service(service, &route, &mut committed)?;
-                self.current.insert(service.key, service.clone());
+            if self.current.get(&service.key) == Some(service) {
+                continue;
+            }
+            self.current.remove(&service.key);
+            match self.commit_service(service, &route, &mut committed) {
+                Ok(()) => {
+                    self.current.insert(service.key, service.clone());
+                }
+                Err(error) => {
+                    committed.refused.get_or_insert(error);
+                }
             }
         }
-        self.retire_services(desired);
-        Ok(committed)
+        self.announce_every_port(every_port);
+        committed
     }
 
     pub(super) fn commit_service(
@@ -43,7 +54,7 @@ impl Tables {
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         let id = self.identify(service, committed)?;
-        let ids = self.enter_backends(id, service, route, committed)?;
+        let Entered { ids, former } = self.enter_backends(id, service, route, committed)?;
         let members: Vec<selection::Member> = service.members.iter().map(member).collect();
         let owners = selection::table(&members, self.salt).map(|owners| {
             owners.into_iter().map(|owner| ids[usize::from(owner)]).collect::<Vec<_>>()
@@ -58,13 +69,32 @@ impl Tables {
         };
         let place = self.services[&service.key].place as usize;
         if slots != old || !self.arrays.services[place].table().is_present() {
+            self.forget_stale(id, &old, &slots);
             self.publish(service.key, &old, &slots)?;
             committed.tables.push(service.key);
             committed.moved_slots += moved(&old, &slots);
             self.forget_flows(&flows, &old, &slots);
         }
+        self.retire(former);
         self.retire_backends(id, &ids);
         Ok(())
+    }
+
+    /// Nobody writes to the flow cache for a slot that is not disputed, so what it remembers of one
+    /// that becomes so is from an earlier dispute, and its flows may have gone elsewhere since.
+    fn forget_stale(&mut self, service: u32, old: &[Slot], new: &[Slot]) {
+        let was_disputed =
+            |index: usize| !old.is_empty() && old[index & (old.len() - 1)].is_disputed();
+        let is_new = |index: usize| new[index].is_disputed() && !was_disputed(index);
+        if !(0..new.len()).any(is_new) || self.remembered.insert(service) {
+            return;
+        }
+        for set in self.arrays.flows.iter() {
+            set.forget(|hash, flow| {
+                self.arrays.backends[usize::from(flow.backend)].service == service
+                    && is_new(hash as usize & (new.len() - 1))
+            });
+        }
     }
 
     /// Backends that have just lost their flows must not get them from the flow cache either.
@@ -91,7 +121,7 @@ impl Tables {
         let former = self.arrays.services[place].table();
         self.arrays.services[place].publish(table);
         if !old.is_empty() {
-            self.retired.push(Retired::Region { start: former.base(), len: former.size() });
+            self.retire([Retired::Region { start: former.base(), len: former.size() }]);
         }
         Ok(())
     }
@@ -113,10 +143,9 @@ impl Tables {
         Ok(Table::new(start, len.trailing_zeros() as u8))
     }
 
-    /// Tells packets whether any service has every port. Before such a service is published the
-    /// number is up; after the last is gone a needless look-up or two does no harm.
-    pub(super) fn announce_every_port(&mut self, desired: &[DesiredService]) {
-        let number = desired.iter().filter(|service| service.key.port() == 0).count() as u32;
+    /// Tells packets whether any service has every port: a number that is too high costs them a
+    /// needless look-up, one that is too low a service.
+    pub(super) fn announce_every_port(&mut self, number: u32) {
         let settings = self.arrays.settings[0];
         if settings.every_port_services != number {
             // One aligned word changes; packets read the others as they were.

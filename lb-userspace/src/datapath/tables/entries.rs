@@ -10,6 +10,15 @@ use crate::datapath::{
     places,
 };
 
+/// The entries of a service's backends.
+#[derive(Default)]
+pub(super) struct Entered {
+    /// Their indices in the order of the members.
+    pub(super) ids: Vec<u16>,
+    /// Entries that new ones replace. The table in force still names them.
+    pub(super) former: Vec<Retired>,
+}
+
 impl Tables {
     /// The service's identifier; a new service gets a place that packets do not find yet.
     pub(super) fn identify(
@@ -25,7 +34,10 @@ impl Tables {
         }
         let id = *self.free_services.front().ok_or(CommitError::ServicesFull)?;
         let place = self.make_place(&service.key).ok_or(CommitError::ServicesFull)?;
-        self.free_services.pop_front();
+        if self.is_resting(place) {
+            self.reclaim_now();
+        }
+        self.free_services.retain(|free| *free != id);
         self.arrays.services.replace(place as usize, Service::unpublished(service.key, id));
         self.services.insert(service.key, Placed { place, id });
         committed.new_services.push(id);
@@ -59,8 +71,8 @@ impl Tables {
         service: &DesiredService,
         route: &impl Fn(&Address) -> Option<Route>,
         committed: &mut Committed,
-    ) -> Result<Vec<u16>, CommitError> {
-        let mut ids = Vec::with_capacity(service.members.len());
+    ) -> Result<Entered, CommitError> {
+        let mut entered = Entered::default();
         for member in &service.members {
             let known = self.backends.get(&(id, member.address)).copied();
             let same_way = |index: &u16| {
@@ -71,15 +83,13 @@ impl Tables {
                 None => {
                     let index = self.enter_backend(id, service, &member.address, route)?;
                     committed.new_backends.push(index);
-                    if let Some(former) = known {
-                        self.retired.push(Retired::Backend(former));
-                    }
+                    entered.former.extend(known.map(Retired::Backend));
                     index
                 }
             };
-            ids.push(index);
+            entered.ids.push(index);
         }
-        Ok(ids)
+        Ok(entered)
     }
 
     pub(super) fn enter_backend(
@@ -115,9 +125,7 @@ impl Tables {
                 entry.set_next_hop(next);
                 continue;
             }
-            let Some(forward) = entry.forward() else {
-                continue;
-            };
+            let Some(forward) = entry.forward() else { continue };
             // Without an interface packets do not get as far as the source address.
             entry.set_next_hop(NextHop::default());
             let renewed =

@@ -11,7 +11,7 @@ mod retire;
 mod settle;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::IpAddr,
 };
 
@@ -31,10 +31,16 @@ pub struct Tables {
     free_services: VecDeque<u32>,
     free_backends: VecDeque<u16>,
     regions: Regions,
-    retired: Vec<Retired>,
+    retired: Vec<(Epoch, Retired)>,
+    epoch: Epoch,
+    /// Services whose flows may be in the flow cache, by identifier.
+    remembered: BTreeSet<u32>,
     /// What the tables say, so that a service that stays as it is costs nothing.
     current: BTreeMap<ServiceKey, DesiredService>,
 }
+
+/// Counts grace periods: what was retired in one is free once that one has passed.
+pub type Epoch = u64;
 
 #[derive(Clone, Copy, Debug)]
 struct Placed {
@@ -48,6 +54,7 @@ enum Retired {
     Region { start: u32, len: u32 },
     Backend(u16),
     Service(u32),
+    Place(u32),
 }
 
 impl Tables {
@@ -95,6 +102,17 @@ impl Tables {
     pub fn takes_new_flows(&self, key: &ServiceKey, address: &Address) -> bool {
         let id = self.backend_id(key, address);
         id.is_some_and(|id| self.slots(key).iter().any(|slot| slot.current == id))
+    }
+
+    /// Addresses of a service's backends.
+    #[must_use]
+    pub fn members(&self, key: &ServiceKey) -> Vec<Address> {
+        let Some(id) = self.service_id(key) else {
+            return Vec::new();
+        };
+        let from_here = self.backends.range((id, Address::MIN)..);
+        let of_service = from_here.take_while(|((other, _), _)| *other == id);
+        of_service.map(|((_, member), _)| *member).collect()
     }
 
     /// Addresses of all backends, with their index.

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use lb_common::{Address, ServiceKey, Table};
 
-use super::{Retired, Tables};
+use super::{Epoch, Retired, Tables};
 use crate::datapath::desired::DesiredService;
 
 impl Tables {
+    pub(super) fn retire(&mut self, retired: impl IntoIterator<Item = Retired>) {
+        let epoch = self.epoch;
+        self.retired.extend(retired.into_iter().map(|retired| (epoch, retired)));
+    }
+
     pub(super) fn retire_backends(&mut self, service: u32, kept: &[u16]) {
         let gone: Vec<(u32, Address)> = self
             .backends
@@ -17,7 +22,8 @@ impl Tables {
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
-            self.retired.extend(self.backends.remove(&key).map(Retired::Backend));
+            let index = self.backends.remove(&key);
+            self.retire(index.map(Retired::Backend));
         }
     }
 
@@ -26,52 +32,67 @@ impl Tables {
         let gone: Vec<ServiceKey> =
             self.services.keys().filter(|key| !wanted.contains(key)).copied().collect();
         for key in gone {
-            let Some(placed) = self.services.remove(&key) else {
-                continue;
-            };
+            let Some(placed) = self.services.remove(&key) else { continue };
+            self.current.remove(&key);
             let service = &self.arrays.services[placed.place as usize];
             let table = service.table();
             service.publish(Table::default());
             if table.size() > 0 {
-                self.retired.push(Retired::Region { start: table.base(), len: table.size() });
+                self.retire([Retired::Region { start: table.base(), len: table.size() }]);
             }
-            self.retired.push(Retired::Service(placed.id));
+            self.retire([Retired::Place(placed.place), Retired::Service(placed.id)]);
             self.retire_backends(placed.id, &[]);
         }
     }
 
-    /// Whether something waits for a grace period.
-    #[must_use]
-    pub fn has_retired(&self) -> bool {
-        !self.retired.is_empty()
+    /// Begins a grace period for all that was retired so far, if there is anything. Once it has
+    /// passed, [`Tables::reclaim`] is to be told the epoch.
+    pub fn begin_grace(&mut self) -> Option<Epoch> {
+        if self.retired.is_empty() {
+            return None;
+        }
+        self.epoch += 1;
+        Some(self.epoch - 1)
     }
 
-    /// How much is waiting now: what [`Tables::reclaim`] may be told once a grace period that
-    /// begins after this call has passed.
-    #[must_use]
-    pub fn retired(&self) -> usize {
-        self.retired.len()
+    /// Gives back what was retired up to an epoch. No packet reads it any more.
+    pub fn reclaim(&mut self, epoch: Epoch) {
+        let (free, kept) = std::mem::take(&mut self.retired)
+            .into_iter()
+            .partition(|(retired, _)| *retired <= epoch);
+        self.retired = kept;
+        for (_, retired) in free {
+            self.give_back(&retired);
+        }
     }
 
-    /// Gives back the first `count` of what was retired. No packet reads it any more.
-    pub fn reclaim(&mut self, count: usize) {
-        let count = count.min(self.retired.len());
-        for retired in self.retired.drain(..count) {
-            match retired {
-                Retired::Region { start, len } => self.regions.give(start, len),
-                Retired::Service(id) => self.free_services.push_back(id),
-                Retired::Backend(index) => {
-                    let unused = self.arrays.backends[usize::from(index)].unused();
-                    self.arrays.backends.replace(usize::from(index), unused);
-                    self.free_backends.push_back(index);
-                }
+    fn give_back(&mut self, retired: &Retired) {
+        match *retired {
+            Retired::Region { start, len } => self.regions.give(start, len),
+            Retired::Service(id) => {
+                self.remembered.remove(&id);
+                self.free_services.push_back(id);
+            }
+            // Nothing holds a place but that somebody may be reading it.
+            Retired::Place(_) => {}
+            Retired::Backend(index) => {
+                let unused = self.arrays.backends[usize::from(index)].unused();
+                self.arrays.backends.replace(usize::from(index), unused);
+                self.free_backends.push_back(index);
             }
         }
     }
 
     pub(super) fn reclaim_now(&mut self) {
-        synchronize();
-        self.reclaim(self.retired.len());
+        if let Some(epoch) = self.begin_grace() {
+            synchronize();
+            self.reclaim(epoch);
+        }
+    }
+
+    /// Whether packets may still be reading a place that a service has left.
+    pub(super) fn is_resting(&self, place: u32) -> bool {
+        self.retired.iter().any(|(_, retired)| matches!(retired, Retired::Place(p) if *p == place))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lb_common::{FlowSet, ServiceKey, Slot, SlotLine};
+use lb_common::{FlowSet, ServiceKey, Slot, SlotLine, flow::Remembered};
 
 use super::Tables;
 use crate::datapath::history;
@@ -16,18 +16,23 @@ impl Tables {
     }
 
     /// Ends the dispute of a service's slots, except for those whose previous backend drains, and
-    /// those of remembered flows that were seen in the last `idle` ticks and would go elsewhere.
-    /// Returns how many are still disputed.
-    pub fn settle(&self, key: &ServiceKey, idle: u16, drains: impl Fn(u16) -> bool) -> u32 {
-        let Some(placed) = self.services.get(key) else {
-            return 0;
-        };
+    /// those of remembered flows that were seen in the last `idle` ticks before `now` and would go
+    /// elsewhere. Returns how many are still disputed.
+    pub fn settle(
+        &self,
+        key: &ServiceKey,
+        now: u16,
+        idle: u16,
+        drains: impl Fn(u16) -> bool,
+    ) -> u32 {
+        let Some(placed) = self.services.get(key) else { return 0 };
         let table = self.arrays.services[placed.place as usize].table();
         let slots = self.read(table);
         if slots.is_empty() {
             return 0;
         }
-        let alive = self.slots_in_use(placed.id, &slots, idle);
+        let is_alive = |flow: &Remembered| now.wrapping_sub(flow.seen) <= idle;
+        let alive = self.slots_in_use(placed.id, &slots, is_alive);
         let settled =
             history::settled(&slots, |index, slot| drains(slot.previous) || alive.contains(&index));
         for (index, slot) in (table.base()..).zip(&settled) {
@@ -36,21 +41,23 @@ impl Tables {
         settled.iter().filter(|slot| slot.is_disputed()).count() as u32
     }
 
-    /// Slots, counted from the table's first, with remembered flows that are not their current
-    /// backend's. How old a flow is, is told by the youngest of all: the clock is the kernel's.
-    pub(super) fn slots_in_use(&self, service: u32, slots: &[Slot], idle: u16) -> BTreeSet<usize> {
-        let flows = || self.arrays.flows.iter().flat_map(FlowSet::iter);
-        let Some((_, sample)) = flows().next() else {
-            return BTreeSet::new();
-        };
-        let age = |seen: u16| sample.seen.wrapping_sub(seen) as i16;
-        let youngest = flows().map(|(_, flow)| age(flow.seen)).min().unwrap_or_default();
-        flows()
+    /// Slots, counted from the table's first, with remembered flows that are alive and not their
+    /// current backend's.
+    fn slots_in_use(
+        &self,
+        service: u32,
+        slots: &[Slot],
+        is_alive: impl Fn(&Remembered) -> bool,
+    ) -> BTreeSet<usize> {
+        self.arrays
+            .flows
+            .iter()
+            .flat_map(FlowSet::iter)
             .filter(|(_, flow)| {
                 let backend = &self.arrays.backends[usize::from(flow.backend)];
                 backend.service == service
                     && backend.generation() == flow.generation
-                    && i32::from(age(flow.seen)) - i32::from(youngest) <= i32::from(idle)
+                    && is_alive(flow)
             })
             .map(|(hash, flow)| (hash as usize & (slots.len() - 1), flow))
             .filter(|(index, flow)| slots[*index].current != flow.backend)

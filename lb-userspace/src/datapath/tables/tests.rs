@@ -47,8 +47,10 @@ fn route(_: &Address) -> Option<Route> {
 }
 
 fn commit(tables: &mut Tables, desired: &[DesiredService]) -> Committed {
-    let committed = tables.commit(desired, route).expect("room");
-    tables.reclaim(tables.retired());
+    let committed = tables.commit(desired, route).all().expect("room");
+    if let Some(epoch) = tables.begin_grace() {
+        tables.reclaim(epoch);
+    }
     committed
 }
 
@@ -88,6 +90,8 @@ fn a_restart_finds_everything_and_changes_nothing() {
     assert_eq!(tables.slot_usage(), used);
     assert_eq!(commit(&mut tables, &desired), Committed::default());
     assert_eq!(tables.slots(&key(3)), slots);
+    assert_eq!(tables.members(&key(3)), [address(11), address(12)]);
+    assert_eq!(tables.members(&key(6)), []);
 }
 
 #[test]
@@ -134,11 +138,11 @@ fn full_tables_say_so_and_what_was_there_stays() {
     let nine: Vec<DesiredService> =
         (1..=9).map(|number| service(number, &[(11, 100, STAY)])).collect();
     commit(&mut tables, &nine[..3]);
-    assert!(tables.commit(&nine, route).is_err());
+    assert!(tables.commit(&nine, route).refused.is_some());
     assert_eq!(tables.slots(&key(1)).len(), 4096);
     let many: Vec<(u8, u32, Flows)> = (1..=17).map(|number| (number, 100, STAY)).collect();
     let mut tables = self::tables();
-    assert_eq!(tables.commit(&[service(1, &many)], route), Err(CommitError::BackendsFull));
+    assert_eq!(tables.commit(&[service(1, &many)], route).refused, Some(CommitError::BackendsFull));
 }
 
 #[test]
@@ -153,12 +157,15 @@ fn a_settled_slot_forgets_unless_its_flows_are_alive() {
     let mask = tables.arrays().flows.len() as u32 - 1;
     let flow = disputed as u64 | 7 << 32;
     let remembered = lb_common::flow::Remembered { backend: previous, generation, seen: 40 };
-    tables.arrays().flows[FlowSet::of(flow, mask) as usize].put(flow, remembered);
-    assert_eq!(tables.settle(&key(1), 10, |_| false), 1);
+    tables.arrays().flows[FlowSet::of(flow, mask) as usize]
+        .put(flow, remembered)
+        .then_some(())
+        .expect("room");
+    assert_eq!(tables.settle(&key(1), 45, 10, |_| false), 1);
     assert!(tables.slots(&key(1))[disputed].is_disputed());
     let other = lb_common::flow::Remembered { seen: 60, backend: 0, generation: 0 };
-    tables.arrays().flows[0].put(1 << 50, other);
-    assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
+    assert!(tables.arrays().flows[0].put(1 << 50, other));
+    assert_eq!(tables.settle(&key(1), 60, 10, |_| false), 0);
 }
 
 #[test]
@@ -177,7 +184,7 @@ fn draining_every_backend_keeps_their_flows_and_settling_does_not_stumble() {
     assert!(back.iter().zip(&before).all(|(back, before)| back.current == before.current));
     commit(&mut tables, &[service(1, &[(11, 0, Flows::Leave), (12, 0, Flows::Leave)])]);
     assert_eq!(tables.slots(&key(1)), []);
-    assert_eq!(tables.settle(&key(1), 10, |_| true), 0);
+    assert_eq!(tables.settle(&key(1), 10, 10, |_| true), 0);
 }
 
 #[test]
@@ -187,9 +194,74 @@ fn settling_a_service_without_slots_ignores_what_the_cache_remembers() {
     let id = tables.backend_id(&key(1), &address(11)).expect("entered");
     let generation = tables.arrays().backends[usize::from(id)].generation();
     let remembered = lb_common::flow::Remembered { backend: id, generation, seen: 1 };
-    tables.arrays().flows[0].put(1, remembered);
+    assert!(tables.arrays().flows[0].put(1, remembered));
     commit(&mut tables, &[service(1, &[(11, 0, STAY)])]);
-    tables.settle(&key(1), 10, |_| false);
+    tables.settle(&key(1), 10, 10, |_| false);
     commit(&mut tables, &[service(1, &[])]);
-    assert_eq!(tables.settle(&key(1), 10, |_| false), 0);
+    assert_eq!(tables.settle(&key(1), 10, 10, |_| false), 0);
+}
+
+#[test]
+fn one_service_that_does_not_fit_does_not_keep_others_from_changing() {
+    let limits = Limits { slots: 3 * 4096, ..LIMITS };
+    let arrays = Arrays::anonymous(&Lengths::from(&limits)).expect("memory");
+    let mut tables = Tables::adopt(arrays, HashKey::derive(b"test"), &limits).expect("empty");
+    let large: Vec<(u8, u32, Flows)> = (101..=116).map(|number| (number, 100, STAY)).collect();
+    let mut larger = large.clone();
+    larger.push((117, 100, STAY));
+    let limits_of_backends = tables.commit(&[service(1, &larger)], route);
+    assert!(limits_of_backends.refused.is_some());
+    let desired = [service(1, &larger), service(2, &[(11, 100, STAY)])];
+    let committed = tables.commit(&desired, route);
+    assert!(committed.refused.is_some());
+    assert!(
+        !tables.slots(&key(2)).is_empty() || committed.refused == Some(CommitError::BackendsFull)
+    );
+    // What is not desired any more goes first, and makes room.
+    let swapped: Vec<DesiredService> =
+        (3..=5).map(|number| service(number, &[(11, 100, STAY)])).collect();
+    assert_eq!(tables.commit(&swapped, route).all().map(|done| done.tables.len()), Ok(2 + 1));
+}
+
+#[test]
+fn the_largest_table_of_backends_has_all_its_indices() {
+    let limits = Limits { backends: 65_535, ..LIMITS };
+    let arrays = Arrays::anonymous(&Lengths::from(&limits)).expect("memory");
+    let tables = Tables::adopt(arrays, HashKey::derive(b"test"), &limits).expect("empty");
+    assert_eq!(tables.free_backends.len(), 65_535);
+}
+
+#[test]
+fn what_an_earlier_dispute_remembered_is_not_believed_in_a_later_one() {
+    let mut tables = tables();
+    let two = [(11, 100, STAY), (12, 100, STAY)];
+    let three = [(11, 100, STAY), (12, 100, STAY), (13, 100, STAY)];
+    commit(&mut tables, &[service(1, &two)]);
+    commit(&mut tables, &[service(1, &three)]);
+    let slots = tables.slots(&key(1));
+    let index = slots.iter().position(|slot| slot.is_disputed()).expect("one that moved");
+    let backend = slots[index].current;
+    let generation = tables.arrays().backends[usize::from(backend)].generation();
+    let remembered = lb_common::flow::Remembered { backend, generation, seen: 1 };
+    let set = FlowSet::of(index as u64, tables.arrays().flows.len() as u32 - 1) as usize;
+    assert!(tables.arrays().flows[set].put(index as u64, remembered));
+    assert_eq!(tables.settle(&key(1), 60_000, 10, |_| false), 0);
+    let drained = [(11, 100, STAY), (12, 100, STAY), (13, 0, Flows::Drain)];
+    commit(&mut tables, &[service(1, &drained)]);
+    assert!(tables.slots(&key(1))[index].is_disputed());
+    assert_eq!(tables.arrays().flows[set].get(index as u64), None);
+}
+
+#[test]
+fn an_entry_that_is_replaced_is_given_back_only_after_a_grace_period() {
+    let mut tables = tables();
+    let mut desired = service(1, &[(11, 100, STAY)]);
+    commit(&mut tables, std::slice::from_ref(&desired));
+    let before = tables.backend_id(&key(1), &address(11)).expect("entered");
+    desired.forward = Forward::L2;
+    let _ = tables.commit(&[desired], route);
+    assert!(tables.arrays().backends[usize::from(before)].forward().is_some());
+    let epoch = tables.begin_grace().expect("something waits");
+    tables.reclaim(epoch);
+    assert!(tables.arrays().backends[usize::from(before)].forward().is_none());
 }

@@ -64,7 +64,7 @@ impl Configuration {
         balancer.reset(self.key)?;
         for stage in &self.stages {
             let route = |address: &Address| self.routes.get(address).copied();
-            balancer.tables().commit(stage, route)?;
+            balancer.tables().commit(stage, route).all()?;
         }
         balancer.set_inserts_per_tick(self.inserts_per_tick);
         for service in &self.stages[self.stages.len() - 1] {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpStream, UdpSocket},
     os::fd::AsRawFd as _,
     time::Duration,
@@ -12,6 +12,7 @@ use lb_tests::{
     Host, Load,
     address::{self, Family},
     report::Interval,
+    waiting,
 };
 use nix::sys::{
     socket::{
@@ -49,7 +50,7 @@ impl Connection {
         loop {
             let mut line = String::new();
             if self.stream.read_line(&mut line)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(ErrorKind::UnexpectedEof.into());
             }
             match line.trim_end().split_once(": ") {
                 None if line.trim_end().is_empty() => break,
@@ -76,8 +77,18 @@ pub(crate) fn ask_tcp(client: &Host, port: u16, target: SocketAddr) -> io::Resul
 pub(crate) fn ask_udp(client: &Host, port: u16, target: SocketAddr) -> io::Result<String> {
     let echo = exchange(client, port, target, b"hello")?;
     let text = String::from_utf8_lossy(&echo).into_owned();
-    let name = text.strip_suffix(" hello").ok_or(io::ErrorKind::InvalidData)?;
+    let name = text.strip_suffix(" hello").ok_or(ErrorKind::InvalidData)?;
     Ok(name.to_owned())
+}
+
+/// Sends a datagram of this size and waits for nothing.
+#[track_caller]
+pub(crate) fn send(client: &Host, port: u16, target: SocketAddr, size: usize) {
+    let send = || {
+        let socket = bound(|| UdpSocket::bind(source(target, port)))?;
+        socket.send_to(&vec![0; size], target)
+    };
+    client.enter(send).unwrap_or_else(|error| panic!("datagram to {target}: {error}"));
 }
 
 /// Sends a datagram and waits for its echo, which has the server's name before it.
@@ -87,7 +98,7 @@ pub(crate) fn exchange(
     target: SocketAddr,
     content: &[u8],
 ) -> io::Result<Vec<u8>> {
-    let socket = client.enter(|| UdpSocket::bind(source(target, port)))?;
+    let socket = client.enter(|| bound(|| UdpSocket::bind(source(target, port))))?;
     socket.set_read_timeout(Some(ANSWER_WITHIN))?;
     socket.connect(target)?;
     socket.send(content)?;
@@ -133,7 +144,7 @@ pub(crate) fn expect_spread(answers: &BTreeMap<String, u32>, weights: &[(&str, f
 /// Waits until so many requests of a load that started after `mark` have an outcome.
 #[track_caller]
 pub(crate) fn watch(load: &Load, mark: u64, count: u64) {
-    lb_tests::waiting::until(&format!("{count} requests"), PATIENCE, || {
+    waiting::until(&format!("{count} requests"), PATIENCE, || {
         let all = load.since(mark).map_err(|error| error.to_string())?;
         let done = all.answered() + all.failed.len() as u64;
         (done >= count).then_some(()).ok_or_else(|| format!("{done} so far"))
@@ -170,12 +181,24 @@ fn connect_from(source: SocketAddr, target: SocketAddr) -> io::Result<TcpStream>
         SocketAddr::V6(_) => AddressFamily::Inet6,
     };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    // The port may have been used a moment ago.
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
+    // Reset when it is dropped: else the port cannot connect there again for a while.
+    let at_once = libc::linger { l_onoff: 1, l_linger: 0 };
+    setsockopt(&socket, sockopt::Linger, &at_once)?;
     // For `connect` too, see socket(7).
     let seconds = i64::try_from(ANSWER_WITHIN.as_secs()).expect("a few seconds");
     setsockopt(&socket, sockopt::SendTimeout, &TimeVal::new(seconds, 0))?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?;
+    bound(|| Ok(bind(socket.as_raw_fd(), &SockaddrStorage::from(source))?))?;
     connect(socket.as_raw_fd(), &SockaddrStorage::from(target))?;
     Ok(socket.into())
+}
+
+/// Tries to bind until the port is free. A child of another test may have a copy of the socket that
+/// had it before, until it executes its program.
+fn bound<T>(bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let is_taken = |error: &io::Error| error.kind() == ErrorKind::AddrInUse;
+    waiting::until("the port to be free", PATIENCE, || match bind() {
+        Err(error) if is_taken(&error) => Err(error.to_string()),
+        result => Ok(result),
+    })
+    .map_err(io::Error::other)?
 }

@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod metrics;
+pub(crate) mod said;
 pub(crate) mod xdp;
 
 use std::{
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 use config::Config;
 use metrics::Metrics;
+use said::{Said, run_to_the_end};
 
 /// Generous: only what is broken takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,14 +42,6 @@ pub(crate) struct Site {
     lbd: Option<Daemon>,
     servers: BTreeMap<u8, Server>,
     pub(crate) topology: Topology,
-}
-
-/// How a program ended and what it said.
-#[derive(Debug)]
-pub(crate) struct Said {
-    pub(crate) code: i32,
-    pub(crate) stdout: String,
-    pub(crate) stderr: String,
 }
 
 impl Site {
@@ -145,7 +139,7 @@ impl Site {
     /// Runs lbctl in the balancer.
     pub(crate) fn lbctl(&self, arguments: &[&str]) -> Said {
         let lbctl = Lbctl::new(&self.topology.balancer).unwrap();
-        said(lbctl.command(arguments))
+        said::by(lbctl.command(arguments))
     }
 
     /// Runs lbctl, which must succeed.
@@ -255,28 +249,4 @@ pub(crate) fn server_at(address: IpAddr) -> String {
         Family::ALL.into_iter().any(|family| address::backend(family, *number) == address)
     });
     format!("be{}", number.expect("a backend's address"))
-}
-
-/// Runs a program that ends by itself.
-pub(crate) fn said(mut command: Command) -> Said {
-    let output = command.output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        stdout: text(&output.stdout),
-        stderr: text(&output.stderr),
-    }
-}
-
-/// Runs a program that should end by itself, but may not.
-pub(crate) fn run_to_the_end(name: &str, command: Command) -> Said {
-    let daemon = Daemon::start(name, command).unwrap();
-    let status = waiting::until(&format!("the end of {name}"), PATIENCE, || {
-        daemon.exit_status().ok_or_else(|| format!("it runs:\n{}", daemon.log()))
-    });
-    Said {
-        code: status.unwrap().code().unwrap_or(-1),
-        stdout: daemon.output(),
-        stderr: daemon.log(),
-    }
 }
