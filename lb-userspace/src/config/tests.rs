@@ -131,3 +131,18 @@ fn every_port_cannot_be_checked_without_naming_one() {
     assert!(error(&text).contains("service.health_check.port: the service has every port"));
     assert!(Config::parse("lb.toml", &format!("{text}port = 80\n")).is_ok());
 }
+
+#[test]
+fn slots_are_counted_before_anything_is_touched() {
+    let services = |count: u32| {
+        let mut text = format!("{DAEMON}max_slots = 16384\n");
+        for number in 1..=count {
+            let service = SERVICE.replace("web", &format!("web{number}"));
+            text += &service.replace("10.200.0.1", &format!("10.200.0.{number}"));
+        }
+        text
+    };
+    assert!(Config::parse("lb.toml", &services(3)).is_ok());
+    let expected = "lb.toml: daemon.max_slots: 20480 slots, but at most 16384 fit: raise it";
+    assert_eq!(error(&services(4)), expected);
+}

@@ -30,7 +30,7 @@ pub(super) fn daemon(raw: raw::Daemon) -> Checked<Daemon> {
     let limits = Limits {
         services: number(raw.max_services, "daemon.max_services", 1, 65_536, default.services)?,
         backends: number(raw.max_backends, "daemon.max_backends", 1, 65_535, default.backends)?,
-        slots: number(raw.max_slots, "daemon.max_slots", 4096, 1 << 28, default.slots)?,
+        slots: number(raw.max_slots, "daemon.max_slots", 8192, 1 << 28, default.slots)?,
         flows: number(raw.max_flows, "daemon.max_flows", 1024, 1 << 28, default.flows)?,
     };
     Ok(Daemon {

@@ -9,7 +9,7 @@ mod source;
 use std::collections::BTreeMap;
 
 use super::{Config, ConfigError, Limits, raw};
-use crate::model::Service;
+use crate::{model::Service, selection};
 use fields::{Checked, fault};
 
 pub(super) use service::service;
@@ -65,10 +65,20 @@ pub(super) fn limits(file: &str, config: &Config) -> Result<(), ConfigError> {
     }
 }
 
+/// Slots of all tables, and of the largest once more: a change is made beside what packets see.
+fn slots(services: &[Service]) -> usize {
+    let sizes = || services.iter().map(|service| 1 << selection::size_bits(service.backends.len()));
+    sizes().sum::<usize>() + sizes().max().unwrap_or_default()
+}
+
 fn excess(services: &[Service], limits: &Limits) -> Option<Excess> {
     let backends: usize = services.iter().map(|service| service.backends.len()).sum();
-    [("services", services.len(), limits.services), ("backends", backends, limits.backends)]
-        .into_iter()
-        .find(|(_, have, limit)| *have > *limit as usize)
-        .map(|(noun, have, limit)| Excess { noun, have, limit })
+    [
+        ("services", services.len(), limits.services),
+        ("backends", backends, limits.backends),
+        ("slots", slots(services), limits.slots),
+    ]
+    .into_iter()
+    .find(|(_, have, limit)| *have > *limit as usize)
+    .map(|(noun, have, limit)| Excess { noun, have, limit })
 }
