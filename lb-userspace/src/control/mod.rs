@@ -45,6 +45,8 @@ pub struct Control {
     states: BTreeMap<BackendName, Noted>,
     /// Addresses whose next hop has been known.
     reached: BTreeSet<IpAddr>,
+    /// Backends that have a part in the tables' base: all but those that are new and not judged yet.
+    joined: BTreeSet<BackendName>,
 }
 
 /// The state that was last reported.
@@ -102,7 +104,9 @@ impl Control {
             next_generation: 1,
             states: BTreeMap::new(),
             reached: BTreeSet::new(),
+            joined: BTreeSet::new(),
         };
+        control.joined = control.views().map(|view| view.name).collect();
         control.forget_strangers();
         Ok(control)
     }
@@ -176,15 +180,20 @@ impl Control {
         serving.map(|view| ((key(&view), view.name.address), view.since)).collect()
     }
 
-    /// What services that only have another name are to be known by under it.
+    /// What is known of a service goes on under another name, and under a registry that has not
+    /// answered yet: that a file names no backends any more is no answer of the registry.
     fn inherited(&self, services: &BTreeMap<ServiceName, Service>) -> Inherited {
         let mut inherited = Inherited::default();
         for (name, service) in services {
             let has_key = |former: &&Service| former.key() == service.key();
-            let former = self.services.values().find(has_key);
-            let Some(former) = former.filter(|former| former.name != *name) else {
+            let Some(former) = self.services.values().find(has_key) else { continue };
+            if service.source.is_some() && former.source.is_none() {
+                let snapshot = Snapshot { backends: former.backends.clone() };
+                inherited.registered.insert(name.clone(), snapshot);
+            }
+            if former.name == *name {
                 continue;
-            };
+            }
             if let Some(snapshot) = self.registered.get(&former.name) {
                 inherited.registered.insert(name.clone(), snapshot.clone());
             }
@@ -335,9 +344,7 @@ impl Control {
     fn desired_service(&self, service: &Service) -> DesiredService {
         let member = |view: BackendView| DesiredMember {
             address: Address::from(view.name.address),
-            // Whatever the state: whether it has ever been up is history, which another load
-            // balancer of the group does not share, and its table must be the same.
-            base_weight: u32::from(view.configured_weight),
+            base_weight: if self.has_joined(&view) { u32::from(view.configured_weight) } else { 0 },
             weight: u32::from(view.serving_weight()),
             flows: match view.effective.state {
                 State::Up => Flows::Stay,
@@ -350,6 +357,15 @@ impl Control {
             forward: service.forward,
             members: view::backends(self, service).into_iter().map(member).collect(),
         }
+    }
+
+    /// Whether a backend has a part in the base. One that is new joins when it is first judged, for
+    /// the moment before as if it were not there yet: joining twice, first without slots, would move
+    /// twice what must move. From then on it has its part whatever its state is: whether it has ever
+    /// been up is history, which another load balancer of the group does not share, and its table
+    /// must be the same.
+    fn has_joined(&self, view: &BackendView) -> bool {
+        view.effective.state != State::Starting || self.joined.contains(&view.name)
     }
 
     /// What is to be checked. Backends in maintenance are not.
@@ -382,6 +398,8 @@ impl Control {
         let views: Vec<BackendView> = self.views().collect();
         let mut transitions = Vec::new();
         let mut states = BTreeMap::new();
+        let joined = views.iter().filter(|view| self.has_joined(view));
+        self.joined = joined.map(|view| view.name.clone()).collect();
         for view in views {
             let before = self.states.remove(&view.name);
             let state = view.effective.state;

@@ -303,25 +303,30 @@ fn a_refused_configuration_leaves_registered_backends_where_they_are() {
 }
 
 #[test]
-fn the_end_of_a_first_check_moves_no_slot_of_others_if_it_fails() {
+fn a_new_backend_joins_the_table_when_it_is_first_judged() {
     let mut control = control();
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     check(&mut control, "web/10.0.1.12", Ok(Duration::ZERO));
+    control.transitions(1);
+    let before = owners(&control);
     control.operate(Command::AddBackend(name("web/10.0.1.13"), 100)).expect("new");
     control.reached([10, 0, 1, 13].into());
-    let starting = owners(&control);
+    control.transitions(2);
+    assert!(owners(&control) == before, "it is as if it were not there yet");
     check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
-    assert_eq!(state(&control, "web/10.0.1.13"), Some(State::Down));
-    assert!(owners(&control) == starting);
+    control.transitions(3);
+    let down = owners(&control);
     // Whoever has seen it up before has the same table: what was is not asked.
     for _ in 0..2 {
         check(&mut control, "web/10.0.1.13", Ok(Duration::ZERO));
     }
-    assert!(owners(&control) != starting);
+    control.transitions(4);
+    assert!(owners(&control) != down);
     for _ in 0..3 {
         check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
     }
-    assert!(owners(&control) == starting);
+    control.transitions(5);
+    assert!(owners(&control) == down);
 }
 
 #[test]
@@ -332,7 +337,9 @@ fn after_maintenance_checks_judge_anew() {
     let before = owners(&control);
     let backend = name("web/10.0.1.11");
     let generation = control.targets()[0].generation;
+    control.transitions(1);
     control.operate(Command::SetMode(backend.clone(), Mode::Maint)).expect("it is there");
+    control.transitions(2);
     let out = owners(&control);
     assert!(!control.targets().iter().any(|target| target.backend == backend));
     control.operate(Command::SetMode(backend.clone(), Mode::Ready)).expect("it is there");
@@ -354,4 +361,19 @@ fn addresses_that_are_gone_are_not_known_any_more() {
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
     assert!(control.reached([10, 0, 1, 11].into()));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+}
+
+#[test]
+fn a_service_that_gets_a_registry_keeps_its_backends_until_the_first_answer() {
+    let without =
+        CONFIG.replace("[service.source]\ntype = \"file\"\npath = \"/etc/lb/web.json\"\n", "");
+    let config = Config::parse("test.toml", &without).expect("a valid configuration");
+    let mut control = Control::new(config, Memory::default()).expect("room");
+    let only_registry = CONFIG.split("[[service.backend]]").next().expect("the first part");
+    let config = Config::parse("test.toml", only_registry).expect("a valid configuration");
+    control.reload(config).expect("room");
+    assert_eq!(control.views().count(), 2);
+    let web: ServiceName = "web".parse().expect("name");
+    control.register(&web, Snapshot::default()).expect("room");
+    assert_eq!(control.views().count(), 0);
 }
