@@ -2,13 +2,16 @@
 
 use std::{
     fs::{self, File},
-    io::Write as _,
-    os::fd::AsRawFd as _,
+    io::{self, Write as _},
+    os::{fd::AsRawFd as _, unix::process::CommandExt as _},
     process::{Command, Stdio},
     thread,
 };
 
-use nix::sched::{CloneFlags, setns, unshare};
+use nix::{
+    mount::{MsFlags, mount},
+    sched::{CloneFlags, setns, unshare},
+};
 
 /// A network namespace without a name. It is gone when this is dropped, or when this process ends
 /// in any way.
@@ -43,11 +46,11 @@ impl Namespace {
     /// Runs lines of iproute2 commands, without the leading `ip`.
     pub(crate) fn ip(&self, lines: &str) {
         self.enter(|| {
-            let mut child = Command::new("ip")
-                .args(["-batch", "-"])
-                .stdin(Stdio::piped())
-                .spawn()
-                .expect("iproute2 is installed");
+            let mut command = Command::new("ip");
+            command.args(["-batch", "-"]).stdin(Stdio::piped());
+            // SAFETY: system calls only, between fork and exec.
+            unsafe { command.pre_exec(hide_mounts) };
+            let mut child = command.spawn().expect("iproute2 is installed");
             let mut input = child.stdin.take().expect("stdin is piped");
             // If `ip` gives up early, its exit status says so.
             let _ = input.write_all(lines.as_bytes());
@@ -151,4 +154,11 @@ fn keep_only_net_admin() {
     let result =
         unsafe { libc::syscall(libc::SYS_capset, &raw const calling_thread, &raw const sets) };
     assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+}
+
+/// To load a program, `ip` mounts a BPF file system, which must not stay behind on this machine.
+fn hide_mounts() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let everything = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    Ok(mount(None::<&str>, "/", None::<&str>, everything, None::<&str>)?)
 }
