@@ -2,7 +2,8 @@
 //!
 //! The verifier gives up at a million instructions, which it counts on every path that it cannot
 //! join with another; older kernels join fewer. A change that doubles the number here may be
-//! refused there. `LB_TEST_BLESS=1` records the numbers of this kernel as the new baseline.
+//! refused there. `LB_TEST_BLESS=1` records the numbers of this kernel and compiler as the new
+//! baseline.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 /// A quarter of what any kernel since 5.2 takes (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const HARD_LIMIT: u32 = 250_000;
-/// Growth over the baseline, on the kernel that it was recorded on.
+/// Growth over the baseline, on the kernel and with the compiler that it was recorded with.
 const ALLOWED_PERCENT: u32 = 10;
 
 /// What is recorded.
@@ -21,13 +22,16 @@ const ALLOWED_PERCENT: u32 = 10;
 struct Baseline {
     /// The kernel's release, as `uname -r` says it.
     kernel: String,
+    /// The compiler, as the object names it: others lay code out in another way.
+    compiler: String,
     /// Verified instructions by program.
     instructions: BTreeMap<String, u32>,
 }
 
 #[test]
 fn no_program_outgrows_its_budget() {
-    let now = Baseline { kernel: kernel(), instructions: verified_instructions() };
+    let now =
+        Baseline { kernel: kernel(), compiler: compiler(), instructions: verified_instructions() };
     for (program, count) in &now.instructions {
         assert!(*count <= HARD_LIMIT, "{program}: {count} instructions of {HARD_LIMIT}");
     }
@@ -38,8 +42,9 @@ fn no_program_outgrows_its_budget() {
     let then = Baseline::recorded();
     let programs = |baseline: &Baseline| baseline.instructions.keys().cloned().collect::<Vec<_>>();
     assert_eq!(programs(&now), programs(&then), "{}", hint());
-    let is_comparable = now.kernel == then.kernel;
+    let is_comparable = (&now.kernel, &now.compiler) == (&then.kernel, &then.compiler);
     println!("kernel {}, baseline of {}", now.kernel, then.kernel);
+    println!("{}, baseline of {}", now.compiler, then.compiler);
     for (program, count) in &now.instructions {
         let recorded = then.instructions[program];
         println!("{program:<14}{count:>8}, recorded {recorded:>8}");
@@ -76,6 +81,16 @@ fn hint() -> &'static str {
 fn kernel() -> String {
     let name = nix::sys::utsname::uname().expect("the kernel has a name");
     name.release().to_string_lossy().into_owned()
+}
+
+/// The compiler's name and version from the object's debug information.
+fn compiler() -> String {
+    const MARK: &[u8] = b"rustc version ";
+    let object = objects::BALANCER;
+    let start = object.windows(MARK.len()).position(|bytes| bytes == MARK);
+    let text = &object[start.expect("the object names its compiler")..];
+    let end = text.iter().position(|byte| *byte == b')' || *byte == 0).unwrap_or(text.len());
+    String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
 /// Every program of every object, loaded.
