@@ -112,12 +112,13 @@ impl Balancer {
         self.changing.disputed.get()
     }
 
-    /// Puts a flow into both flow caches.
+    /// Puts a flow into both flow caches, if there is room.
     pub fn remember(&self, flow: u64, remembered: Remembered) {
         let set = FlowSet::of(flow, self.settings[0].flow_mask) as usize;
         let kernel = self.arrays().flows[set].put(flow, remembered);
         let host = self.changing.flows[set].put(flow, remembered);
-        assert!(kernel && host, "the sets are full");
+        // A full set refuses; it must do so on both sides.
+        assert_eq!(kernel, host, "the caches are not the same");
     }
 
     /// The flows that the kernel remembers.
