@@ -34,6 +34,8 @@ pub enum Request {
     AddService { text: String },
     /// A service less.
     RemoveService { name: ServiceName },
+    /// All that operators said of a service and its backends is forgotten.
+    ResetService { name: ServiceName },
     /// The backends of all services, or of one.
     Backends { service: Option<ServiceName> },
     /// One backend.
@@ -153,6 +155,8 @@ pub struct Status {
     pub adopted: bool,
     /// Where the configuration in force comes from.
     pub config_origin: String,
+    /// Services of which operators have said something that wins over the configuration.
+    pub changed_by_operators: Vec<ServiceName>,
     /// Packets by verdict, those that occurred.
     pub verdicts: Vec<VerdictCount>,
 }

@@ -21,8 +21,13 @@ pub(super) enum Verb {
     },
     /// A new service; it survives restarts.
     Add(Box<New>),
-    /// Removes a service; the configuration's stay removed until they are added again.
+    /// Removes a service; one of the configuration stays removed until `reset`.
     Remove {
+        /// Its name.
+        name: ServiceName,
+    },
+    /// Forgets all that was said of a service and its backends: it is as the configuration says.
+    Reset {
         /// Its name.
         name: ServiceName,
     },
@@ -74,6 +79,7 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
         Verb::Show { name } => Request::Service { name },
         Verb::Add(new) => Request::AddService { text: new.text() },
         Verb::Remove { name } => Request::RemoveService { name },
+        Verb::Reset { name } => Request::ResetService { name },
     };
     let is_one = matches!(request, Request::Service { .. });
     match context.ask(&request)? {

@@ -27,6 +27,12 @@ fn print(status: &Status) {
     }
     let adopted = if status.adopted { ", tables taken over" } else { "" };
     fact("config", format!("{}{adopted}", status.config_origin));
+    if !status.changed_by_operators.is_empty() {
+        let names: Vec<String> =
+            status.changed_by_operators.iter().map(ToString::to_string).collect();
+        let how = "`lbctl service reset` goes back to the configuration";
+        fact("operators", format!("changed {}; {how}", names.join(", ")));
+    }
     for interface in &status.interfaces {
         let mode = if interface.attached { &interface.mode } else { "not attached" };
         fact("interface", format!("{} {mode}", interface.name));

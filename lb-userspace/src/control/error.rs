@@ -14,6 +14,9 @@ pub enum ControlError {
     /// No such backend.
     #[error("there is no backend `{0}`: see `lbctl backend list`")]
     NoBackend(BackendName),
+    /// Operators have said nothing of the service.
+    #[error("nothing was said of service `{0}` with lbctl: it is as the configuration says")]
+    NothingSaid(ServiceName),
     /// The service is there already.
     #[error("there is a service `{0}` already")]
     ServiceExists(ServiceName),

@@ -57,6 +57,14 @@ pub enum Mode {
 }
 
 impl Intents {
+    /// Services of which something was said, or of their backends.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceName> {
+        let backends = self.backends.keys().map(|backend| &backend.service);
+        let services = self.added_services.keys().chain(&self.removed_services).chain(backends);
+        services.cloned().collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
     /// What was said of a backend.
     #[must_use]
     pub fn of(&self, backend: &BackendName) -> Intent {

@@ -17,6 +17,8 @@ pub enum Command {
     AddService(String),
     /// A service less.
     RemoveService(ServiceName),
+    /// All that operators said of a service and its backends is forgotten.
+    ResetService(ServiceName),
     /// A new backend.
     AddBackend(BackendName, Weight),
     /// A backend less.
@@ -62,6 +64,7 @@ pub(super) fn carry_out(control: &Control, command: Command) -> Result<Intents, 
     match command {
         Command::AddService(text) => add_service(control, &mut intents, text)?,
         Command::RemoveService(name) => remove_service(control, &mut intents, name)?,
+        Command::ResetService(name) => reset_service(&mut intents, name)?,
         Command::AddBackend(name, weight) => add_backend(control, &mut intents, &name, weight)?,
         Command::RemoveBackend(name) => remove_backend(control, &mut intents, &name)?,
         Command::SetMode(name, mode) => {
@@ -89,6 +92,14 @@ fn add_service(control: &Control, intents: &mut Intents, text: String) -> Result
     // A configured service that was removed comes back as the operator describes it now.
     intents.added_services.insert(service.name, text);
     Ok(())
+}
+
+fn reset_service(intents: &mut Intents, name: ServiceName) -> Result<(), ControlError> {
+    let before = intents.clone();
+    intents.added_services.remove(&name);
+    intents.removed_services.remove(&name);
+    intents.forget_backends(&name);
+    if *intents == before { Err(ControlError::NothingSaid(name)) } else { Ok(()) }
 }
 
 fn remove_service(

@@ -377,3 +377,18 @@ fn a_service_that_gets_a_registry_keeps_its_backends_until_the_first_answer() {
     control.register(&web, Snapshot::default()).expect("room");
     assert_eq!(control.views().count(), 0);
 }
+
+#[test]
+fn what_operators_said_of_a_service_can_be_taken_back() {
+    let mut control = control();
+    let web: ServiceName = "web".parse().expect("name");
+    let reset = || Command::ResetService("web".parse().expect("name"));
+    assert_eq!(control.operate(reset()), Err(ControlError::NothingSaid(web.clone())));
+    control.operate(Command::SetMode(name("web/10.0.1.11"), Mode::Drain)).expect("there");
+    control.operate(Command::RemoveService(web.clone())).expect("there");
+    assert_eq!(control.intents().services(), [web]);
+    assert_eq!(control.views().count(), 0);
+    control.operate(reset()).expect("something was said");
+    assert_eq!(control.intents(), &Intents::default());
+    assert_eq!(control.views().count(), 2);
+}

@@ -29,6 +29,9 @@ impl Daemon {
             Request::Backends { service } => self.list_backends(service.as_ref()),
             Request::Backend { name } => self.show_backend(&name),
             Request::AddService { text } => self.operate(Command::AddService(text), "added"),
+            Request::ResetService { name } => {
+                self.operate(Command::ResetService(name), "as the configuration says")
+            }
             Request::RemoveService { name } => {
                 self.operate(Command::RemoveService(name), "removed")
             }
@@ -176,7 +179,9 @@ fn no_way(verdict: Verdict, protocol: Protocol, destination: SocketAddr) -> Fail
 
 fn failure(error: &ControlError) -> Failure {
     let kind = match error {
-        ControlError::NoService(_) | ControlError::NoBackend(_) => FailureKind::NotFound,
+        ControlError::NoService(_) | ControlError::NoBackend(_) | ControlError::NothingSaid(_) => {
+            FailureKind::NotFound
+        }
         ControlError::ServiceExists(_)
         | ControlError::KeyTaken { .. }
         | ControlError::BackendExists(_) => FailureKind::Conflict,

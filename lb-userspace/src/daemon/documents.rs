@@ -7,7 +7,7 @@ use crate::{
     api::protocol::{
         BackendItem, InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
     },
-    control::BackendView,
+    control::{BackendView, State},
     metrics::{
         BackendReport, ConfigReport, InterfaceReport, Process, Report, ServiceReport, SourceReport,
         TableReport,
@@ -42,6 +42,7 @@ impl Daemon {
             slots_capacity,
             adopted: self.datapath.adopted,
             config_origin: self.config.origin.clone(),
+            changed_by_operators: self.control.intents().services(),
             verdicts: self.verdicts(),
         }
     }
@@ -135,7 +136,17 @@ impl Daemon {
             packets: counters.packets,
             bytes: counters.bytes,
             new_flows: counters.new_flows,
-            reason: view.effective.reason,
+            reason: self.explain(&view),
+        }
+    }
+
+    /// Why a backend is in its state; where its next hop is not known, what is wrong with that.
+    fn explain(&self, view: &BackendView) -> String {
+        match self.ways.get(&view.name.address) {
+            Some(Err(fault)) if view.effective.state == State::Starting => {
+                format!("{}: {fault}", view.effective.reason)
+            }
+            _ => view.effective.reason.clone(),
         }
     }
 

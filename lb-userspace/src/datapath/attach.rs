@@ -26,8 +26,8 @@ pub enum AttachError {
     NoProgram(&'static str),
     /// Somebody else's program is there.
     #[error(
-        "interface `{0}` has another XDP program: remove it (`ip link set dev {0} xdp off`, or \
-         stop its owner) or take the interface out of the configuration"
+        "interface `{0}` has another XDP program: if it is lb's own, \
+         `lbctl detach` or `lbctl decap detach {0}` removes it; another's is its owner's to remove"
     )]
     Occupied(String),
     /// The interface takes no program.

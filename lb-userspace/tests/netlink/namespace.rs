@@ -153,7 +153,7 @@ fn keep_only_net_admin() {
     // SAFETY: capset(2) only reads, a header of two words and, in this version, six words.
     let result =
         unsafe { libc::syscall(libc::SYS_capset, &raw const calling_thread, &raw const sets) };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
 
 /// To load a program, `ip` mounts a BPF file system, which must not stay behind on this machine.

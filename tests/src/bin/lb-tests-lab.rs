@@ -28,7 +28,9 @@ fn main() -> anyhow::Result<()> {
     {
         println!("  {:9} nsenter -n -m -t {}", host.name(), host.pid());
     }
-    println!("Ctrl-C ends everything.");
+    println!(
+        "Ctrl-C ends everything. A shell begins in /: go to the checkout, where target/debug has lbd and lbctl."
+    );
     // The kernel takes all hosts down when this process dies: no handler is needed.
     loop {
         std::thread::park();
