@@ -81,7 +81,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services: 1024, backends: 4096, slots: 1 << 22, flows: 1 << 18 }
+        Self { services: 1024, backends: 4096, slots: 1 << 21, flows: 1 << 18 }
     }
 }
 
