@@ -190,6 +190,10 @@ fn lookup_knows_where_packets_go() {
             if let Some(words) = words {
                 site.ask(&words.split(' ').collect::<Vec<_>>());
             }
+            // A new backend joins when its next hop is known, which must not be between two questions.
+            if round == "a backend more" {
+                site.until_is(&web(family, 4), "up");
+            }
             for port in 30_000..30_025 {
                 let found = look_up(family, "tcp", port);
                 let answered = ask_tcp(client, port, vip(family)).unwrap();
