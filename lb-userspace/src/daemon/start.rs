@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     api::server,
-    config::{Config, ConfigError, check_service_limits},
+    config::{Config, ConfigError},
     control::{Control, ControlError},
     datapath::{Datapath, DatapathError, desired::CommitError},
     health::Checker,
@@ -92,8 +92,6 @@ pub async fn run(config_path: &Path) -> Result<(), StartError> {
     let signals = Signals::catch().map_err(system("catching signals"))?;
     let text = read(config_path)?;
     let on_disk = Config::parse(&config_path.display().to_string(), &text)?;
-    check_service_limits(&on_disk.services, &on_disk.daemon.limits)
-        .map_err(ControlError::Capacity)?;
     let state = StateDir::open(&on_disk.daemon.state_dir)?;
     let (config, origin) = choose(on_disk, &text, config_path, &state)?;
     let control = Control::new(config.clone(), state.recall()?)?;
