@@ -28,7 +28,21 @@ impl Address {
         self.ipv6
     }
 
+    /// The address as an IPv6 one in two words as they lie in memory: an IPv4 address under its
+    /// mapped prefix, RFC 4291 section 2.5.5.2. The form in which keys of prefixes have it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn mapped(&self) -> [u64; 2] {
+        let [a, b, c, d] = self.words;
+        if self.ipv6 {
+            [join(a, b), join(c, d)]
+        } else {
+            [0, join(u32::from_ne_bytes([0, 0, 0xff, 0xff]), a)]
+        }
+    }
+
     /// An address from its words.
+    #[inline(always)]
     #[must_use]
     pub const fn from_words(words: [u32; 4], ipv6: bool) -> Self {
         Self { words, ipv6 }
@@ -53,6 +67,17 @@ impl From<Address> for IpAddr {
         } else {
             Self::V4(Ipv4Addr::from(address.words[0].to_ne_bytes()))
         }
+    }
+}
+
+/// Two words as they lie in memory, as one.
+#[inline(always)]
+#[must_use]
+pub const fn join(first: u32, second: u32) -> u64 {
+    if cfg!(target_endian = "little") {
+        first as u64 | (second as u64) << 32
+    } else {
+        (first as u64) << 32 | second as u64
     }
 }
 

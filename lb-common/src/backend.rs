@@ -5,8 +5,13 @@ use crate::shared::{SharedU16, SharedU32, SharedU64};
 use crate::{
     address::Address,
     checksum,
-    forward::{Forward, OUTER_HOP_LIMIT},
+    forward::{Forward, IP_IN_IP, OUTER_HOP_LIMIT},
+    service::UDP,
 };
+
+/// In the place of an interface's index: the backend is this machine, and packets for it go to the
+/// network stack. Not the index of `lo`, which test runs of the kernel have packets come in by.
+pub const HERE: u32 = u32::MAX;
 
 /// Source and destination of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +25,7 @@ pub struct Link {
 /// The next hop towards a backend, kept true by the daemon.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NextHop {
-    /// Index of the interface; 0 is unknown.
+    /// Index of the interface; 0 is unknown, [`HERE`] this machine.
     pub interface: u32,
     /// Largest IP packet that the interface takes, in bytes.
     pub mtu: u16,
@@ -50,6 +55,9 @@ pub struct Backend {
     pub service: u32,
     destination: [u32; 4],
     source: [u32; 4],
+    /// See [`Backend::at_port`].
+    port: u16,
+    spread: u16,
 }
 
 const _: () = assert!(size_of::<Backend>() == 64);
@@ -69,12 +77,41 @@ impl Backend {
             generation: SharedU16::new(generation),
             forward: forward as u8,
             version: if destination.is_ipv6() { 6 } else { 4 },
-            outer_checksum: outer_checksum(destination, source),
+            outer_checksum: outer_checksum(forward, destination, source),
             service,
             destination: destination.words(),
             source: source.words(),
             ..Self::default()
         }
+    }
+
+    /// The entry of a backend with a port: for translation its own, 0 being the service's; for GUE
+    /// that of the tunnel.
+    #[must_use]
+    pub fn at_port(self, port: u16) -> Self {
+        Self { port, ..self }
+    }
+
+    /// The entry of a backend whose tunnels come from many addresses: the bits of `spread`, which
+    /// must be zero in `source`, are those of the last 16 of the outer source address that the
+    /// flow's hash sets.
+    #[must_use]
+    pub fn spread(self, spread: u16) -> Self {
+        Self { spread, ..self }
+    }
+
+    /// See [`Backend::at_port`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// See [`Backend::spread`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn spread_mask(&self) -> u16 {
+        self.spread
     }
 
     /// How packets get to this backend; `None` for an unused entry.
@@ -136,7 +173,8 @@ impl Backend {
         Address::from_words(self.source, self.is_ipv6())
     }
 
-    /// Sum of the outer IPv4 header's words without its length and type of service.
+    /// Sum of the outer IPv4 header's words without its length and type of service, for an IPv4
+    /// packet within; over IPv6, the sum of the addresses.
     #[inline(always)]
     #[must_use]
     pub const fn outer_checksum(&self) -> u16 {
@@ -193,22 +231,19 @@ impl Backend {
     }
 }
 
-/// The part of the outer IPv4 header's checksum that is the same for every packet: version and
-/// header length, don't-fragment, hop limit and protocol, and the addresses.
-fn outer_checksum(destination: Address, source: Address) -> u16 {
-    let constant = u32::from(checksum::sum(&[
-        0x45,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0x40,
-        0,
-        OUTER_HOP_LIMIT,
-        crate::forward::IP_IN_IP,
-    ]));
-    let addresses = u32::from(checksum::sum(&destination.words()[0].to_ne_bytes()))
-        + u32::from(checksum::sum(&source.words()[0].to_ne_bytes()));
-    checksum::fold(constant + addresses)
+/// The part of the outer header's checksum that is the same for every packet: of IPv4 version and
+/// header length, don't-fragment, hop limit and protocol, and the addresses; of IPv6 the addresses,
+/// which the checksum of UDP covers.
+fn outer_checksum(forward: Forward, destination: Address, source: Address) -> u16 {
+    let sum = |address: Address| {
+        let words = address.words().map(u32::to_ne_bytes);
+        u32::from(checksum::sum(words.as_flattened()))
+    };
+    let addresses = sum(destination) + sum(source);
+    if destination.is_ipv6() {
+        return checksum::fold(addresses);
+    }
+    let protocol = if matches!(forward, Forward::Gue) { UDP } else { IP_IN_IP };
+    let constant = [0x45, 0, 0, 0, 0, 0, 0x40, 0, OUTER_HOP_LIMIT, protocol];
+    checksum::fold(addresses + u32::from(checksum::sum(&constant)))
 }

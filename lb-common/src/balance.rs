@@ -1,16 +1,20 @@
 //! The packet's way: parse, find the service, choose a slot, take its backend, forward, count.
+//!
+//! Nearly all packets go the common way, which is made to be short. It gives up on whatever is out
+//! of the ordinary, before it has changed or counted anything, and [`crate::uncommon`] begins anew.
 
 use crate::{
-    counters::Counters,
+    find,
     flow::{FlowSet, Remembered},
-    forward::{self, Forward},
     frame::{Ethernet, Frame},
-    hash,
     packet::{self, Age, Packet},
-    service::{Service, ServiceKey, Table},
-    settings::Settings,
+    policy::{Policy, flag},
+    send,
+    settings::{Settings, feature},
     slot::{Slot, SlotLine},
     tables::Tables,
+    tags::Tags,
+    uncommon::uncommon,
     verdict::Verdict,
 };
 
@@ -20,34 +24,52 @@ use crate::{
 /// to pass is untouched.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    let Some(ethernet) = frame.header::<Ethernet>(0) else {
-        return Verdict::NotIp;
-    };
-    let parsed = match ethernet.ether_type() {
-        Ethernet::IPV4 => packet::ipv4(frame),
-        Ethernet::IPV6 => return balance_ipv6(frame, tables),
-        _ => return Verdict::NotIp,
-    };
-    route(frame, tables, parsed)
+    match common(frame, tables) {
+        Some(verdict) => verdict,
+        None => uncommon(frame, tables),
+    }
 }
 
+/// The way of nearly all packets; `None` leaves a packet to [`uncommon`].
+///
 /// A copy of its own for each family, so that the compiler drops the other's branches.
 #[inline(always)]
-fn balance_ipv6<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    let parsed = packet::ipv6(frame);
-    route(frame, tables, parsed)
+pub fn common<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Option<Verdict> {
+    match frame.header::<Ethernet>(0)?.ether_type() {
+        Ethernet::IPV4 => {
+            let packet = packet::ipv4(frame)?;
+            route(frame, tables, &packet)
+        }
+        Ethernet::IPV6 => {
+            let packet = packet::ipv6(frame)?;
+            route(frame, tables, &packet)
+        }
+        _ => None,
+    }
 }
 
 #[inline(always)]
-fn route<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    parsed: Result<Packet, Verdict>,
-) -> Verdict {
-    match parsed {
-        Ok(packet) => send(frame, tables, &packet).unwrap_or_else(|verdict| verdict),
-        Err(verdict) => verdict,
+fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Option<Verdict> {
+    let settings = tables.settings()?;
+    let found = find::common(tables, settings, &packet.key);
+    if !found.table.is_present() {
+        return (settings.features & !feature::EVERY_PORT == 0).then_some(Verdict::NotService);
     }
+    let is_plain = found.table.policy() == 0 && !found.table.is_empty();
+    if !is_plain || !packet.is_well_formed(frame) {
+        return None;
+    }
+    let flow = packet.flow(&settings.hash_key, found.hash);
+    let index = found.table.slot(flow);
+    let slot = tables.slot_line(SlotLine::of(index))?.slot(index);
+    let id = if slot.is_disputed() {
+        owner(tables, settings, slot, packet.age, flow)
+    } else {
+        slot.current
+    };
+    let way = send::Way::common(tables, packet, id)?;
+    let packet = send::Outgoing { packet, flow, tags: &Tags::NONE };
+    Some(send::send(frame, tables, &packet, &way, found.service))
 }
 
 /// Where a flow stands in the tables.
@@ -55,6 +77,8 @@ fn route<F: Frame, T: Tables>(
 pub struct Position {
     /// Identifier of the service.
     pub service: u32,
+    /// Index of its policy.
+    pub policy: u32,
     /// Hash of the flow.
     pub flow: u64,
     /// Index of its slot among all slots.
@@ -63,114 +87,37 @@ pub struct Position {
     pub slot: Slot,
 }
 
-/// Finds the service of a packet and the slot of its flow.
-///
-/// `is_well_formed` is asked once a service is found: a packet that is for none passes, whatever
-/// it looks like.
-#[inline(always)]
+/// Finds the service of a flow's packets and the flow's slot, to ask where it would go.
 pub fn locate<T: Tables>(
     tables: &T,
     settings: &Settings,
     packet: &Packet,
-    is_well_formed: impl FnOnce() -> bool,
 ) -> Result<Position, Verdict> {
-    let found = find(tables, settings, &packet.key).ok_or(Verdict::NotService)?;
-    if !is_well_formed() {
-        return Err(Verdict::Malformed);
+    let found = find::any(tables, settings, &packet.key);
+    if !found.table.is_present() {
+        return Err(Verdict::NotService);
     }
     if found.table.is_empty() {
         return Err(Verdict::NoBackend);
     }
-    let flow = packet.flow(&settings.hash_key, found.hash);
+    let policy = tables.policy(found.table.policy()).unwrap_or(&Policy::NONE);
+    let flow = flow(settings, policy, packet, found.hash);
     let index = found.table.slot(flow);
     let line = tables.slot_line(SlotLine::of(index)).ok_or(Verdict::NoBackend)?;
-    Ok(Position { service: found.service.id, flow, index, slot: line.slot(index) })
+    let (service, policy) = (found.service, found.table.policy());
+    Ok(Position { service, policy, flow, index, slot: line.slot(index) })
 }
 
+/// Hash of a packet's flow under a policy, from the hash of its destination.
 #[inline(always)]
-fn send<F: Frame, T: Tables>(
-    frame: &mut F,
-    tables: &T,
-    packet: &Packet,
-) -> Result<Verdict, Verdict> {
-    let settings = tables.settings().ok_or(Verdict::NotReady)?;
-    let Position { service, flow, slot, .. } =
-        locate(tables, settings, packet, || packet.is_well_formed(frame))?;
-    let id = if slot.is_disputed() {
-        owner(tables, settings, slot, packet.age, flow)
-    } else {
-        slot.current
-    };
-    let backend = tables.backend(id).ok_or(Verdict::NoBackend)?;
-    let forward = backend.forward().ok_or(Verdict::NoBackend)?;
-    let interface = backend.interface();
-    if interface == 0 {
-        return Err(Verdict::NextHopUnknown);
+pub(crate) fn flow(settings: &Settings, policy: &Policy, packet: &Packet, hash: u64) -> u64 {
+    let key = &settings.hash_key;
+    if policy.asks(flag::BY_ADDRESS) {
+        // Not of a range, since later fragments are not known to be.
+        let destination = packet.key.at(0, packet.key.protocol());
+        return packet.with_ports(0, 0).flow(key, destination.hash(key));
     }
-    if packet.length + forward.overhead(backend.is_ipv6()) > u32::from(backend.mtu()) {
-        return Err(Verdict::TooBig);
-    }
-    let written = match forward {
-        Forward::L2 => forward::rewrite_link(frame, backend),
-        Forward::Ipip => forward::encapsulate(frame, packet, flow, backend),
-    };
-    if !written {
-        return Err(Verdict::NoHeadroom);
-    }
-    let counted = Counters {
-        packets: 1,
-        bytes: u64::from(packet.length),
-        new_flows: u64::from(matches!(packet.age, Age::Begins)),
-    };
-    tables.count_service(service, counted);
-    tables.count_backend(id, counted);
-    if interface == tables.ingress() {
-        return Ok(Verdict::Transmitted);
-    }
-    tables.redirect(interface);
-    Ok(Verdict::Redirected)
-}
-
-/// A service that has a table, and the hash of what the packet addresses.
-struct Found<'a> {
-    service: &'a Service,
-    table: Table,
-    hash: u64,
-}
-
-#[inline(always)]
-fn find<'a, T: Tables>(tables: &'a T, settings: &Settings, key: &ServiceKey) -> Option<Found<'a>> {
-    if let Some(found) = find_exact(tables, settings, key) {
-        return Some(found);
-    }
-    if settings.every_port_services == 0 {
-        return None;
-    }
-    let found = find_exact(tables, settings, &key.every_port())?;
-    // The packet's own port stays in the hash: flows to two ports are two flows.
-    Some(Found { hash: key.hash(&settings.hash_key), ..found })
-}
-
-#[inline(always)]
-fn find_exact<'a, T: Tables>(
-    tables: &'a T,
-    settings: &Settings,
-    key: &ServiceKey,
-) -> Option<Found<'a>> {
-    let hash = key.hash(&settings.hash_key);
-    let [first, second] = hash::places(hash, settings.service_mask);
-    let at = |place| {
-        let service = tables.service(place)?;
-        if !service.matches(key) {
-            return None;
-        }
-        let table = service.table();
-        table.is_present().then_some(Found { service, table, hash })
-    };
-    match at(first) {
-        Some(found) => Some(found),
-        None => at(second),
-    }
+    packet.flow(key, hash)
 }
 
 /// The backend of a flow in a disputed slot.
@@ -181,7 +128,13 @@ fn find_exact<'a, T: Tables>(
 /// its own first SYN left in the cache, else to the previous one. UDP has no beginning and follows
 /// the table.
 #[inline(always)]
-fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow: u64) -> u16 {
+pub(crate) fn owner<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    slot: Slot,
+    age: Age,
+    flow: u64,
+) -> u16 {
     // A service whose last backends drain has nobody for new flows: nothing to remember.
     if matches!(age, Age::Unknown) || (matches!(age, Age::Begins) && slot.current == 0) {
         return slot.current;
@@ -209,14 +162,15 @@ fn owner<T: Tables>(tables: &T, settings: &Settings, slot: Slot, age: Age, flow:
 
 /// Whether the remembered backend is still the one that was remembered.
 #[inline(always)]
-fn is_alive<T: Tables>(tables: &T, found: Remembered) -> bool {
+pub(crate) fn is_alive<T: Tables>(tables: &T, found: Remembered) -> bool {
     tables.backend(found.backend).is_some_and(|backend| {
         backend.generation() == found.generation && backend.forward().is_some()
     })
 }
 
+/// Remembers a flow, if the budget and the cache have room for it.
 #[inline(always)]
-fn remember<T: Tables>(
+pub(crate) fn remember<T: Tables>(
     tables: &T,
     settings: &Settings,
     set: &FlowSet,

@@ -109,8 +109,15 @@ impl FlowSet {
     #[inline(always)]
     #[must_use]
     pub fn put(&self, flow: u64, remembered: Remembered) -> bool {
+        self.put_within(flow, remembered, KEPT)
+    }
+
+    /// As [`FlowSet::put`], with flows that keep their place for `kept` ticks.
+    #[inline(always)]
+    #[must_use]
+    pub fn put_within(&self, flow: u64, remembered: Remembered, kept: u32) -> bool {
         let tag = tag(flow);
-        let (mut chosen, mut longest, mut way) = (0, KEPT, 0);
+        let (mut chosen, mut longest, mut way) = (0, kept, 0);
         while way < WAYS {
             if self.ways[way].tag.load() == tag {
                 self.ways[way].write(tag, remembered);
@@ -122,7 +129,7 @@ impl FlowSet {
             }
             way += 1;
         }
-        if longest == KEPT {
+        if longest == kept {
             return false;
         }
         // The mask shows the verifier that the place is in bounds.

@@ -21,6 +21,10 @@ impl Ethernet {
     pub const IPV4: u16 = 0x0800;
     /// EtherType of IPv6, IANA.
     pub const IPV6: u16 = 0x86dd;
+    /// EtherType of a customer's VLAN tag, IEEE 802.1Q.
+    pub const VLAN: u16 = 0x8100;
+    /// EtherType of a service provider's VLAN tag, IEEE 802.1ad.
+    pub const SERVICE_VLAN: u16 = 0x88a8;
 
     /// A header from its parts.
     #[inline(always)]
@@ -76,6 +80,10 @@ pub trait Frame {
 
     /// Whether the frame has at least `length` bytes. `length` is at most 65,535 + 64.
     fn holds(&self, length: usize) -> bool;
+
+    /// Cuts the frame off behind `length` bytes; false if it is shorter.
+    #[must_use]
+    fn truncate(&mut self, length: usize) -> bool;
 
     /// Adds `bytes` bytes of unspecified content before the start; false if there is no room.
     #[must_use]

@@ -1,18 +1,25 @@
 //! The packet core's two worlds on the host: a frame in a vector, tables in vectors.
 
-use std::{cell::Cell, collections::BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+};
 
 use crate::{
     address::Address,
     backend::Backend,
+    bucket::{Bucket, SourceBuckets},
     counters::Counters,
     decap::Gate,
     flow::{FlowSet, InsertBudget},
     frame::{Frame, Header},
-    service::Service,
+    nat::{Translation, Tuple},
+    policy::{Policy, ServerKey},
+    ranges::RangeLine,
+    service::{Prefix, Service},
     settings::Settings,
     slot::SlotLine,
-    tables::Tables,
+    tables::{NotAdded, Tables},
 };
 
 /// A frame with room before it, as drivers leave (`XDP_PACKET_HEADROOM`).
@@ -59,6 +66,15 @@ impl Frame for HostFrame {
         length <= self.bytes().len()
     }
 
+    fn truncate(&mut self, length: usize) -> bool {
+        // The kernel keeps at least an Ethernet header (`bpf_xdp_adjust_tail`).
+        let is_shorter = (14..=self.bytes().len()).contains(&length);
+        if is_shorter {
+            self.buffer.truncate(self.start + length);
+        }
+        is_shorter
+    }
+
     fn grow(&mut self, bytes: usize) -> bool {
         let has_room = bytes <= self.start;
         self.start -= if has_room { bytes } else { 0 };
@@ -88,8 +104,30 @@ pub struct HostTables {
     pub flows: Vec<FlowSet>,
     /// See [`Tables::insert_budget`].
     pub insert_budget: InsertBudget,
+    /// See [`Tables::reply_budget`].
+    pub reply_budget: InsertBudget,
     /// See [`Tables::now`].
     pub now: u16,
+    /// See [`Tables::jiffies`].
+    pub jiffies: u64,
+    /// See [`Tables::policy`].
+    pub policies: Vec<Policy>,
+    /// Rules by policy: prefixes as mapped addresses with their length, and whether they allow.
+    pub rules: BTreeMap<u32, Vec<(Address, u8, bool)>>,
+    /// See [`Tables::bucket`].
+    pub buckets: Vec<Bucket>,
+    /// See [`Tables::source_buckets`].
+    pub source_buckets: Vec<SourceBuckets>,
+    /// See [`Tables::server`].
+    pub servers: BTreeMap<ServerKey, u16>,
+    /// See [`Tables::range_line`].
+    pub ranges: Vec<RangeLine>,
+    /// Prefixes that have services, with their address and length.
+    pub prefixes: Vec<(Address, u8)>,
+    /// See [`Tables::fragment_set`].
+    pub fragments: Vec<FlowSet>,
+    /// See [`Tables::translation`].
+    pub translations: Translations,
     /// See [`Tables::ingress`].
     pub ingress: u32,
     /// Where the last frame was redirected to.
@@ -125,8 +163,65 @@ impl Tables for HostTables {
         Some(&self.insert_budget)
     }
 
+    fn reply_budget(&self) -> Option<&InsertBudget> {
+        Some(&self.reply_budget)
+    }
+
     fn now(&self) -> u16 {
         self.now
+    }
+
+    fn jiffies(&self) -> u64 {
+        self.jiffies
+    }
+
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        self.policies.get(index as usize)
+    }
+
+    fn source_rule(&self, policy: u32, source: &Address) -> Option<bool> {
+        let rules = self.rules.get(&policy)?;
+        let matching = rules.iter().filter(|(prefix, length, _)| holds(prefix, *length, source));
+        matching.max_by_key(|(_, length, _)| *length).map(|(_, _, is_allowed)| *is_allowed)
+    }
+
+    fn bucket(&self, policy: u32) -> Option<&Bucket> {
+        self.buckets.get(policy as usize)
+    }
+
+    fn source_buckets(&self, set: u32) -> Option<&SourceBuckets> {
+        self.source_buckets.get(set as usize)
+    }
+
+    fn server(&self, policy: u32, (id, length): (u64, u32)) -> Option<u16> {
+        self.servers.get(&ServerKey { id, policy, length }).copied()
+    }
+
+    fn range_line(&self, line: u32) -> Option<&RangeLine> {
+        self.ranges.get(line as usize)
+    }
+
+    fn prefix(&self, address: &Address) -> Option<Prefix> {
+        let matching =
+            self.prefixes.iter().filter(|(prefix, length)| holds(prefix, *length, address));
+        let (prefix, length) = matching.max_by_key(|(_, length)| *length)?;
+        Some(Prefix::new(*prefix, *length))
+    }
+
+    fn fragment_set(&self, set: u32) -> Option<&FlowSet> {
+        self.fragments.get(set as usize)
+    }
+
+    fn translation(&self, tuple: &Tuple) -> Option<&Translation> {
+        self.translations.get(tuple)
+    }
+
+    fn add_translation(&self, tuple: &Tuple, translation: &Translation) -> Result<(), NotAdded> {
+        self.translations.add(tuple, translation)
+    }
+
+    fn remove_translation(&self, tuple: &Tuple) {
+        self.translations.remove(tuple);
     }
 
     fn ingress(&self) -> u32 {
@@ -143,6 +238,77 @@ impl Tables for HostTables {
 
     fn count_backend(&self, id: u16, packet: Counters) {
         count(self.backend_counters.get(usize::from(id)), packet);
+    }
+}
+
+/// Whether a prefix holds an address of the same family.
+#[must_use]
+pub fn holds(prefix: &Address, length: u8, address: &Address) -> bool {
+    let bits = |address: &Address| {
+        let bytes = crate::address::octets(address.words());
+        let number = u128::from_be_bytes(bytes);
+        if length == 0 { 0 } else { number >> (128 - u32::from(length)) }
+    };
+    prefix.is_ipv6() == address.is_ipv6() && bits(prefix) == bits(address)
+}
+
+/// Translated flows in a map of limited size.
+///
+/// A value that was handed out stays where it is for as long as the map lives, whatever happens to
+/// its entry: as in the kernel, where a packet may still be reading it.
+#[derive(Debug, Default)]
+pub struct Translations {
+    capacity: usize,
+    entries: RefCell<BTreeMap<Tuple, Box<Translation>>>,
+    // Boxed, since they were handed out where they are.
+    #[expect(clippy::vec_box)]
+    removed: RefCell<Vec<Box<Translation>>>,
+}
+
+impl Translations {
+    /// Room for `capacity` entries.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    /// What becomes of packets with a tuple.
+    #[must_use]
+    pub fn get(&self, tuple: &Tuple) -> Option<&Translation> {
+        let entries = self.entries.borrow();
+        let found: *const Translation = &raw const **entries.get(tuple)?;
+        // SAFETY: values are boxed, are changed through their own cells only, and are kept in one
+        // of the two collections until the map, which is borrowed, goes away.
+        Some(unsafe { &*found })
+    }
+
+    /// See [`Tables::add_translation`].
+    pub fn add(&self, tuple: &Tuple, translation: &Translation) -> Result<(), NotAdded> {
+        let mut entries = self.entries.borrow_mut();
+        if entries.contains_key(tuple) {
+            return Err(NotAdded::Taken);
+        }
+        if entries.len() >= self.capacity {
+            return Err(NotAdded::Full);
+        }
+        entries.insert(*tuple, Box::new(translation.copy()));
+        Ok(())
+    }
+
+    /// See [`Tables::remove_translation`].
+    pub fn remove(&self, tuple: &Tuple) {
+        self.removed.borrow_mut().extend(self.entries.borrow_mut().remove(tuple));
+    }
+
+    /// Frees what was removed.
+    pub fn reclaim(&mut self) {
+        self.removed.get_mut().clear();
+    }
+
+    /// Every translation.
+    #[must_use]
+    pub fn all(&self) -> Vec<(Tuple, Translation)> {
+        self.entries.borrow().iter().map(|(tuple, found)| (*tuple, found.copy())).collect()
     }
 }
 
@@ -163,6 +329,8 @@ pub struct HostGate {
     pub own: BTreeSet<Address>,
     /// Addresses at which tunnelled packets may be aimed.
     pub targets: BTreeSet<Address>,
+    /// UDP port of GUE; 0 is none.
+    pub gue_port: u16,
 }
 
 impl Gate for HostGate {
@@ -176,5 +344,9 @@ impl Gate for HostGate {
 
     fn admits(&self, destination: &Address) -> bool {
         self.targets.contains(destination)
+    }
+
+    fn gue_port(&self) -> u16 {
+        self.gue_port
     }
 }

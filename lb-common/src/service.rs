@@ -4,10 +4,14 @@ use crate::shared::SharedU64;
 
 use crate::{address::Address, hash::HashKey};
 
+/// ICMP's number in the protocol field, as assigned by IANA.
+pub const ICMP: u8 = 1;
 /// TCP's number in the protocol field, as assigned by IANA.
 pub const TCP: u8 = 6;
 /// UDP's number in the protocol field, as assigned by IANA.
 pub const UDP: u8 = 17;
+/// ICMPv6's number in the protocol field, as assigned by IANA.
+pub const ICMPV6: u8 = 58;
 
 /// What identifies a service in a packet: destination address, port and protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,12 +28,18 @@ impl ServiceKey {
         Self { word: Self::word(first, port, protocol, address.is_ipv6()), rest }
     }
 
+    /// The key of a service that has every address of a prefix; `address` is the prefix' own.
+    #[must_use]
+    pub const fn of_prefix(address: Address, length: u8, port: u16, protocol: u8) -> Self {
+        Self::new(address, port, protocol).within(&Prefix::new(address, length))
+    }
+
     /// The first 64 bits of a key: the address' first 32 bits as they stand in memory, port,
-    /// protocol, and which IP version. An IPv4 key is nothing but this word.
+    /// protocol, and which IP version. The key of an IPv4 address is nothing but this word.
     #[inline(always)]
     #[must_use]
     pub const fn word(first: u32, port: u16, protocol: u8, ipv6: bool) -> u64 {
-        let version = if ipv6 { 6 } else { 4 };
+        let version = if ipv6 { IPV6 } else { IPV4 };
         first as u64 | (port as u64) << 32 | (protocol as u64) << 48 | version << 56
     }
 
@@ -38,6 +48,39 @@ impl ServiceKey {
     #[must_use]
     pub const fn every_port(&self) -> Self {
         Self { word: self.word & !(0xffff << 32), rest: self.rest }
+    }
+
+    /// The key of the service with a range of ports that begins at this one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn range_from(&self, first: u16) -> Self {
+        let key = self.every_port();
+        Self { word: key.word | (first as u64) << 32 | (RANGE as u64) << 48, rest: key.rest }
+    }
+
+    /// The key of what is known of the address itself, see [`AddressEntry`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn of_address(&self) -> Self {
+        let key = self.every_port();
+        Self { word: key.word | (ADDRESS as u64) << 48, rest: key.rest }
+    }
+
+    /// The key with another port, and a protocol that may be marked as one of a range.
+    #[inline(always)]
+    #[must_use]
+    pub const fn at(&self, port: u16, protocol: u8) -> Self {
+        let kept = self.word & !(0xff_ffff << 32);
+        Self { word: kept | (port as u64) << 32 | (protocol as u64) << 48, rest: self.rest }
+    }
+
+    /// The key with a prefix in place of the address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn within(&self, prefix: &Prefix) -> Self {
+        let [first, rest @ ..] = prefix.words;
+        let kept = self.word & (0xff_ffff << 32);
+        Self { word: kept | first as u64 | (prefix.version as u64) << 56, rest }
     }
 
     /// The key of a packet from its [`ServiceKey::word`] and the last 96 bits of its address.
@@ -69,14 +112,191 @@ impl ServiceKey {
     }
 
     /// [`TCP`] or [`UDP`].
+    #[inline(always)]
     #[must_use]
     pub const fn protocol(&self) -> u8 {
+        (self.word >> 48) as u8 & !(RANGE | ADDRESS)
+    }
+
+    /// The protocol with the mark of a range.
+    #[inline(always)]
+    #[must_use]
+    pub const fn marked_protocol(&self) -> u8 {
         (self.word >> 48) as u8
     }
 
+    /// Whether the key is that of a range of ports.
+    #[must_use]
+    pub const fn is_range(&self) -> bool {
+        (self.word >> 48) as u8 & RANGE != 0
+    }
+
+    /// Whether the key is that of an address, see [`ServiceKey::of_address`].
+    #[must_use]
+    pub const fn is_address(&self) -> bool {
+        (self.word >> 48) as u8 & ADDRESS != 0
+    }
+
+    /// Length of the prefix that has the service; `None` for a single address.
+    #[must_use]
+    pub const fn prefix_length(&self) -> Option<u8> {
+        match self.word >> 56 {
+            version @ IPV4_PREFIX..IPV6_PREFIX => Some((version - IPV4_PREFIX) as u8),
+            version @ IPV6_PREFIX.. => Some((version - IPV6_PREFIX) as u8),
+            _ => None,
+        }
+    }
+
+    /// The words of the address as [`Address`] has them.
     #[inline(always)]
-    const fn is_ipv6(&self) -> bool {
-        self.word >> 56 == 6
+    #[must_use]
+    pub const fn words(&self) -> [u32; 4] {
+        let [a, b, c] = self.rest;
+        [self.word as u32, a, b, c]
+    }
+
+    /// Whether the address is an IPv6 one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        let version = self.word >> 56;
+        version == IPV6 || version >= IPV6_PREFIX
+    }
+}
+
+/// What a key's highest byte says: an address of a family, or a prefix of one with its length.
+const IPV4: u64 = 4;
+const IPV6: u64 = 6;
+const IPV4_PREFIX: u64 = 16;
+const IPV6_PREFIX: u64 = 64;
+
+/// Marks of a key's protocol.
+const RANGE: u8 = 0x80;
+const ADDRESS: u8 = 0x40;
+
+/// An address as a key of `PREFIXES`, see [`Address::mapped`].
+///
+/// The zero before it aligns the words behind the map's own 32-bit prefix length; the verifier
+/// refuses others on the stack.
+#[repr(C, packed(4))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MappedAddress {
+    zero: u32,
+    address: [u64; 2],
+}
+
+impl MappedAddress {
+    /// Length of a whole key in bits.
+    pub const BITS: u32 = 160;
+    /// Bits before those of an IPv6 address.
+    pub const IPV6_BITS: u32 = 32;
+    /// Bits before those of an IPv4 address.
+    pub const IPV4_BITS: u32 = 128;
+
+    /// The key of an address.
+    #[inline(always)]
+    #[must_use]
+    pub const fn of(address: &Address) -> Self {
+        Self { zero: 0, address: address.mapped() }
+    }
+}
+
+/// One value of `PREFIXES`: a prefix that has services, found by its longest match.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix {
+    /// Its address, in words as in [`Address`].
+    pub words: [u32; 4],
+    /// The highest byte of keys within it.
+    version: u32,
+}
+
+impl Prefix {
+    /// A prefix from its address, whose bits beyond `length` are zero.
+    #[must_use]
+    pub const fn new(address: Address, length: u8) -> Self {
+        let version = if address.is_ipv6() { IPV6_PREFIX } else { IPV4_PREFIX };
+        Self { words: address.words(), version: version as u32 + length as u32 }
+    }
+}
+
+/// Most ranges of ports on one address and protocol.
+pub const SERVICE_RANGES: usize = 16;
+
+/// What is known of an address and a protocol beyond its services, in the place of a table: which
+/// ranges of ports have services, and where packets go that have no port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AddressEntry(u64);
+
+impl AddressEntry {
+    const PRESENT: u64 = 1 << 63;
+    const ANSWERS: u64 = 1 << 62;
+    const HAS_DEFAULT: u64 = 1 << 61;
+
+    /// An address that is nothing but known to have services.
+    pub const KNOWN: Self = Self(Self::PRESENT);
+
+    /// With ranges of ports, which line `line` of `RANGES` lists; line 0 is none.
+    #[must_use]
+    pub const fn with_ranges(self, line: u32) -> Self {
+        Self(self.0 | line as u64 & 0xff_ffff)
+    }
+
+    /// With a service for what has no port: fragments that cannot be matched, or echo requests.
+    /// `protocol` may be marked as one of a range.
+    #[must_use]
+    pub const fn with_default(self, port: u16, protocol: u8) -> Self {
+        Self(self.0 | Self::HAS_DEFAULT | (port as u64) << 24 | (protocol as u64) << 40)
+    }
+
+    /// With answers to echo requests.
+    #[must_use]
+    pub const fn answering(self) -> Self {
+        Self(self.0 | Self::ANSWERS)
+    }
+
+    /// From the word in the place of a table.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_table(table: Table) -> Self {
+        Self(table.0)
+    }
+
+    /// As the word in the place of a table.
+    #[must_use]
+    pub const fn table(self) -> Table {
+        Table(self.0)
+    }
+
+    /// Whether the address has services of the protocol.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_known(self) -> bool {
+        self.0 & Self::PRESENT != 0
+    }
+
+    /// Line of `RANGES`; 0 is none.
+    #[inline(always)]
+    #[must_use]
+    pub const fn ranges(self) -> u32 {
+        self.0 as u32 & 0xff_ffff
+    }
+
+    /// Port and marked protocol of the service for what has no port.
+    #[inline(always)]
+    #[must_use]
+    pub const fn default_service(self) -> Option<(u16, u8)> {
+        if self.0 & Self::HAS_DEFAULT == 0 {
+            return None;
+        }
+        Some(((self.0 >> 24) as u16, (self.0 >> 40) as u8))
+    }
+
+    /// Whether echo requests are answered.
+    #[inline(always)]
+    #[must_use]
+    pub const fn answers(self) -> bool {
+        self.0 & Self::ANSWERS != 0
     }
 }
 
@@ -90,13 +310,17 @@ pub const fn hash_rest(key: &HashKey, hash: u64, rest: [u32; 3]) -> u64 {
 
 /// Where a service's slots lie: one word, so that one store publishes a new table.
 ///
-/// Zero is "no table": the place holds no service.
+/// The word also names the service's policy, so that both change at once. Zero is "no table": the
+/// place holds no service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Table(u64);
 
 impl Table {
     const PRESENT: u64 = 1 << 63;
     const EMPTY: u64 = 1 << 62;
+
+    /// No table.
+    pub const NONE: Self = Self(0);
 
     /// A table of `1 << bits` slots that starts at slot `base`.
     #[must_use]
@@ -108,6 +332,19 @@ impl Table {
     #[must_use]
     pub const fn empty() -> Self {
         Self(Self::PRESENT | Self::EMPTY)
+    }
+
+    /// The same table under a policy, an index of `POLICIES` below 2^20.
+    #[must_use]
+    pub const fn under(self, policy: u32) -> Self {
+        Self(self.0 & !(0xf_ffff << 40) | (policy as u64 & 0xf_ffff) << 40)
+    }
+
+    /// Index of the service's policy; 0 asks for nothing.
+    #[inline(always)]
+    #[must_use]
+    pub const fn policy(self) -> u32 {
+        (self.0 >> 40) as u32 & 0xf_ffff
     }
 
     /// The word as it lies in the map.
@@ -160,7 +397,8 @@ impl Table {
     #[inline(always)]
     #[must_use]
     pub const fn slot(self, flow: u64) -> u32 {
-        self.base() + (flow as u32 & ((1 << self.bits()) - 1))
+        // Wrapping: a table that is wrong must not stop the host where the kernel goes on.
+        self.base().wrapping_add(flow as u32 & ((1 << self.bits()) - 1))
     }
 }
 

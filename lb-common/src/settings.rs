@@ -12,8 +12,28 @@ pub struct Settings {
     pub service_mask: u32,
     /// Length of `FLOWS` less one; the length is a power of two.
     pub flow_mask: u32,
-    /// Number of services that have every port. While it is zero their lookup is skipped.
-    pub every_port_services: u32,
+    /// What is in use of all that takes further look-ups, as bits of [`feature`].
+    pub features: u32,
     /// New entries that one CPU may make in the flow cache in one tick. See [`crate::flow::TICK`].
     pub inserts_per_tick: u32,
+    /// Answers of its own (ICMP, RST) that one CPU may give in one tick of the flow cache.
+    pub replies_per_tick: u32,
+    /// Length of `FRAGMENTS` less one; the length is a power of two.
+    pub fragment_mask: u32,
+    /// Length of `SOURCE_BUCKETS` less one; the length is a power of two.
+    pub source_mask: u32,
+}
+
+/// Bits of [`Settings::features`]. A bit that is set needlessly costs packets a look-up; one that
+/// is missing costs a service.
+pub mod feature {
+    /// Some service has every port.
+    pub const EVERY_PORT: u32 = 1;
+    /// Some service has a range of ports.
+    pub const RANGES: u32 = 1 << 1;
+    /// Some service has a prefix of addresses.
+    pub const PREFIXES: u32 = 1 << 2;
+    /// Some service translates addresses, or did so lately: packets that are for no service may
+    /// be answers.
+    pub const NAT: u32 = 1 << 3;
 }

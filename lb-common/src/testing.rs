@@ -91,8 +91,8 @@ pub(crate) fn tables() -> HostTables {
             hash_key: HashKey::derive(b"unit test"),
             service_mask: 7,
             flow_mask: 3,
-            every_port_services: 0,
             inserts_per_tick: 100,
+            ..Settings::default()
         },
         services: (0..8).map(|_| Service::default()).collect(),
         slots: (0..4).map(|_| SlotLine::default()).collect(),

@@ -68,39 +68,69 @@ verdicts! {
     pub enum Verdict {
         /// Not an IPv4 or IPv6 packet.
         NotIp => Pass, "not_ip";
-        /// IP, but neither TCP nor UDP.
+        /// IP, but neither TCP nor UDP, nor an ICMP message that concerns a service.
         NotTransport => Pass, "not_transport";
-        /// A fragment: its ports cannot be known.
+        /// A fragment to an address that has no service of its protocol.
         Fragment => Pass, "fragment";
-        /// IPv6 extension headers stand before the transport header.
+        /// Its IPv6 extension headers are too many, or lead it on to another destination.
         ExtensionHeader => Pass, "extension_header";
-        /// The frame ends before the transport header does.
+        /// The frame ends before its ports.
         Truncated => Pass, "truncated";
         /// No service has this address, port and protocol.
         NotService => Pass, "not_service";
         /// The daemon has not filled the tables yet.
         NotReady => Pass, "not_ready";
-        /// Sent to a backend by the interface it came in by.
+        /// For a backend on this machine.
+        Delivered => Pass, "delivered";
+        /// Sent on by the interface it came in by: to a backend, or back to a client.
         Transmitted => Transmit, "transmitted";
-        /// Sent to a backend by another interface.
+        /// Sent on by another interface: to a backend, or back to a client.
         Redirected => Redirect, "redirected";
-        /// For a service, but its length fields contradict the frame.
+        /// An echo request to a service's address, answered.
+        EchoAnswered => Transmit, "echo_answered";
+        /// Too big for the way to the backend; its sender was told so.
+        TooBigTold => Transmit, "too_big_told";
+        /// At the end of its hop limit; its sender was told so.
+        HopLimitTold => Transmit, "hop_limit_told";
+        /// The service has no backend that takes traffic; the client was told so.
+        Refused => Transmit, "refused";
+        /// For a service, but its length fields contradict the frame or each other.
         Malformed => Drop, "malformed";
+        /// For a service, and demands a route of its own by an IPv4 option.
+        SourceRoute => Drop, "source_route";
+        /// A fragment that does not hold, or would overwrite, the transport header.
+        TinyFragment => Drop, "tiny_fragment";
+        /// A fragment whose first has not been seen, to an address that has services.
+        FragmentUnmatched => Drop, "fragment_unmatched";
+        /// The service does not allow the packet's source.
+        SourceDenied => Drop, "source_denied";
+        /// The packet's source begins flows faster than the service allows to each.
+        SourceLimited => Drop, "source_limited";
+        /// Flows begin faster than the service allows in all.
+        ServiceLimited => Drop, "service_limited";
         /// The service has no backend that takes traffic.
         NoBackend => Drop, "no_backend";
         /// The backend's next hop has no known hardware address yet.
         NextHopUnknown => Drop, "next_hop_unknown";
         /// With its tunnel header the packet exceeds the MTU towards the backend.
         TooBig => Drop, "too_big";
+        /// At the end of its hop limit.
+        HopLimit => Drop, "hop_limit";
         /// The driver left no room before the packet for the tunnel header.
         NoHeadroom => Drop, "no_headroom";
+        /// No port is left under which the backend could tell this flow from others.
+        NatPortsExhausted => Drop, "nat_ports_exhausted";
+        /// The table of translated flows is full.
+        NatTableFull => Drop, "nat_table_full";
+        /// Of a flow that is translated, but whose beginning has not been seen.
+        NatUnknownFlow => Drop, "nat_unknown_flow";
     }
 }
 
 verdicts! {
     /// What the tunnel's far end did with a packet.
     pub enum DecapVerdict {
-        /// Not an IP-in-IP packet.
+        /// Neither IP in IP nor GUE.
         NotTunnel => Pass, "not_tunnel";
         /// A tunnel packet from a source that is not a permitted load balancer.
         ForeignSource => Pass, "foreign_source";
@@ -108,7 +138,7 @@ verdicts! {
         ForeignDestination => Pass, "foreign_destination";
         /// The tunnel header was removed.
         Opened => Pass, "opened";
-        /// From a permitted load balancer, but cut short or with a wrong inner version.
+        /// From a permitted load balancer, but cut short, contradictory, or no packet within.
         Malformed => Drop, "malformed";
         /// From a permitted load balancer, but to an address that this machine does not have.
         NotLocal => Drop, "not_local";

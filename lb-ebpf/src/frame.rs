@@ -1,6 +1,9 @@
 //! A frame behind XDP's packet pointers.
 
-use aya_ebpf::{EbpfContext as _, helpers::bpf_xdp_adjust_head, programs::XdpContext};
+use aya_ebpf::helpers::{
+    bpf_xdp_adjust_head, bpf_xdp_adjust_tail, generated::bpf_xdp_get_buff_len,
+};
+use aya_ebpf::{EbpfContext as _, programs::XdpContext};
 use lb_common::{Frame, Header};
 
 /// The frame of an XDP program's context.
@@ -34,6 +37,13 @@ impl<'a> XdpFrame<'a> {
         Some(start as *mut T)
     }
 
+    /// Length of the frame in bytes, over all its buffers.
+    #[inline(always)]
+    fn length(&self) -> usize {
+        // SAFETY: the context is the program's own.
+        unsafe { bpf_xdp_get_buff_len(self.context.as_ptr().cast()) as usize }
+    }
+
     #[inline(always)]
     fn adjust(&mut self, bytes: i32) -> bool {
         // SAFETY: the context is the program's own. All packet pointers become invalid; the
@@ -60,7 +70,23 @@ impl Frame for XdpFrame<'_> {
 
     #[inline(always)]
     fn holds(&self, length: usize) -> bool {
-        self.data + length <= self.end
+        // The length is not added to a pointer: Linux 6.1's verifier forgets the bounds of numbers
+        // that were swapped to the host's order, and refuses the sum. A jumbo frame lies in several
+        // buffers, of which the pointers show the first.
+        length <= self.end - self.data || length <= self.length()
+    }
+
+    #[inline(always)]
+    fn truncate(&mut self, length: usize) -> bool {
+        let surplus = self.length() as i32 - length as i32;
+        if surplus < 0 {
+            return false;
+        }
+        // SAFETY: as in `adjust`.
+        let result = unsafe { bpf_xdp_adjust_tail(self.context.as_ptr().cast(), -surplus) };
+        self.data = self.context.data();
+        self.end = self.context.data_end();
+        result == 0
     }
 
     #[inline(always)]

@@ -29,6 +29,7 @@ use crate::{
     config::XdpMode,
     datapath::{
         attach::{self, AttachError},
+        kernel_version::{self, UnsupportedKernel},
         pins::{self, PinError, Pins},
     },
     objects,
@@ -42,6 +43,9 @@ const VERDICTS: &str = "DECAP_VERDICTS";
 /// Why a far end cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum DecapError {
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] UnsupportedKernel),
     /// Files on the BPF file system.
     #[error(transparent)]
     Pins(#[from] PinError),
@@ -110,6 +114,7 @@ impl Decap {
         sources: &[IpNet],
         addresses: &BTreeSet<IpAddr>,
     ) -> Result<Self, DecapError> {
+        kernel_version::require_supported()?;
         limit("prefixes", sources.len(), MAX_SOURCES)?;
         let directory = directory(pin_dir, interface);
         let is_new = !exists(&directory)?;

@@ -7,6 +7,8 @@
 //! | router, to the others | 10.0.1.254/24 | fd00:1::254/64 |
 //! | balancer | 10.0.1.1 | fd00:1::1 |
 //! | backend 1, 2 ... | 10.0.1.11 ... | fd00:1::11 ... |
+//! | balancer, on a cable to a backend | 10.0.2.1/24 | fd00:2::1/64 |
+//! | backend 1, 2 ..., at its other end | 10.0.2.11 ... | fd00:2::11 ... |
 //! | services, routed to the balancer | 10.200.0.0/24 | fd00:200::/64 |
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -82,6 +84,18 @@ pub fn backend(family: Family, number: u8) -> IpAddr {
     in_network(family, SERVERS, 10 + number)
 }
 
+/// The balancer's address on a cable of its own to a backend.
+#[must_use]
+pub fn balancer_on_cable(family: Family) -> IpAddr {
+    in_network(family, CABLE, 1)
+}
+
+/// The address of backend `number`, which counts from 1, at the other end of that cable.
+#[must_use]
+pub fn backend_on_cable(family: Family, number: u8) -> IpAddr {
+    in_network(family, CABLE, 10 + number)
+}
+
 /// The address of service `number`, which counts from 1.
 #[must_use]
 pub fn service(family: Family, number: u8) -> IpAddr {
@@ -99,6 +113,7 @@ type Network = ([u8; 2], u16);
 
 const CLIENTS: Network = ([0, 0], 0);
 const SERVERS: Network = ([0, 1], 1);
+const CABLE: Network = ([0, 2], 2);
 const SERVICES: Network = ([200, 0], 0x200);
 
 /// The host number is written with the same digits in both families: 10.0.1.11 and fd00:1::11.

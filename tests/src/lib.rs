@@ -29,6 +29,7 @@ pub mod lbctl;
 pub mod leftovers;
 pub mod packets;
 pub mod report;
+pub mod verifier;
 pub mod waiting;
 
 pub use binaries::program;

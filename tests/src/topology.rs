@@ -90,8 +90,8 @@ impl Topology {
     /// Starts a server on `port` of backend `number`, under its own addresses and the services'.
     pub fn start_server(&self, number: u8, port: u16) -> Result<Server, RigError> {
         let addresses = Family::ALL.into_iter().flat_map(|family| {
-            let services = (1..=self.services).map(move |n| address::service(family, n));
-            std::iter::once(address::backend(family, number)).chain(services)
+            let own = std::iter::once(address::backend(family, number));
+            own.chain(self.service_addresses(family))
         });
         let listen = addresses.map(|address| SocketAddr::new(address, port));
         Server::start(self.backend(number), listen)
@@ -102,6 +102,39 @@ impl Topology {
         Family::ALL.into_iter().try_for_each(|family| {
             let (services, hop) = (address::services(family), hop(family));
             self.router.ip(&format!("route replace {services} via {hop}"))
+        })
+    }
+
+    /// Connects the balancer with backend `number` by a cable past the bridge, `eth1` at both ends.
+    /// The backend answers clients through the bridge as before.
+    pub fn connect_to_balancer(&self, number: u8) -> Result<(), RigError> {
+        let backend = self.backend(number);
+        link::connect((&self.balancer, "eth1"), (backend, "eth1"), SERVERS_MTU)?;
+        link::take_xdp_frames(backend, "eth1")?;
+        // An interface that goes down would else lose its IPv6 addresses.
+        self.balancer.sysctl("ipv6/conf/eth1/keep_addr_on_down", "1")?;
+        add_addresses(&self.balancer, "eth1", Family::prefix, address::balancer_on_cable)?;
+        let far_end = |family| address::backend_on_cable(family, number);
+        add_addresses(backend, "eth1", Family::prefix, far_end)
+    }
+
+    /// Makes the balancer's machine a backend too: gives it the services' addresses, and starts a
+    /// server on `port`.
+    pub fn start_server_on_balancer(&self, port: u16) -> Result<Server, RigError> {
+        self.give_services_to(&self.balancer)?;
+        let addresses = Family::ALL.into_iter().flat_map(|family| {
+            std::iter::once(address::balancer(family)).chain(self.service_addresses(family))
+        });
+        Server::start(&self.balancer, addresses.map(|address| SocketAddr::new(address, port)))
+    }
+
+    fn service_addresses(&self, family: Family) -> impl Iterator<Item = IpAddr> + use<> {
+        (1..=self.services).map(move |number| address::service(family, number))
+    }
+
+    fn give_services_to(&self, host: &Host) -> Result<(), RigError> {
+        (1..=self.services).try_for_each(|service| {
+            add_addresses(host, "lo", Family::bits, |family| address::service(family, service))
         })
     }
 
@@ -141,9 +174,7 @@ impl Topology {
         self.attach_to_bridge(host, host.name())?;
         add_addresses(host, "eth0", Family::prefix, |family| address::backend(family, number))?;
         add_default_routes(host, address::gateway)?;
-        (1..=self.services).try_for_each(|service| {
-            add_addresses(host, "lo", Family::bits, |family| address::service(family, service))
-        })
+        self.give_services_to(host)
     }
 
     fn attach_to_bridge(&self, host: &Host, port: &str) -> Result<(), RigError> {

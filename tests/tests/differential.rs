@@ -12,11 +12,12 @@ use std::{
 use fastrand::Rng;
 use lb_common::{DecapVerdict, Verdict};
 use lb_tests::packets::{
-    Balancer, Decap, Prefix, Segment, Shape,
+    Balancer, Decap, Prefix, Segment, Shape, Tag,
     failure::{self, Place},
     fixture::Kind,
-    properties,
+    fragments, properties,
     random::{self, Configuration, Frames},
+    tagged,
 };
 
 const PACKETS: u64 = 1_000_000;
@@ -55,8 +56,7 @@ fn balance(balancer: &mut Balancer, seed: u64, packets: u64, seen: &mut [u64; Ve
     let mut rng = Rng::with_seed(seed);
     let configuration = Configuration::random(&mut rng);
     configuration.apply(&mut rng, balancer).expect("the tables are large enough");
-    let shapes = configuration.shapes(&mut rng);
-    let frames = Frames::like(shapes.iter().map(Shape::frame).collect());
+    let frames = Frames::like(configuration.frames(&mut rng));
     let before = balancer.verdicts().expect("the kernel counts");
     let mut judged = vec![0; Verdict::COUNT];
     for number in 0..packets {
@@ -103,7 +103,11 @@ fn the_far_end_is_the_same_in_the_kernel_and_on_the_host() {
     for number in 0..packets {
         let frame = frames.next(&mut rng);
         let pair = decap.run(&frame).expect("a test run");
-        if !pair.is_agreement() {
+        let judged = match pair.is_agreement() {
+            true => properties::check_far_end(&frame, &pair.kernel),
+            false => Err("the far ends differ".to_owned()),
+        };
+        if let Err(what) = judged {
             let place = Place {
                 test: "differential",
                 seed,
@@ -111,8 +115,7 @@ fn the_far_end_is_the_same_in_the_kernel_and_on_the_host() {
                 number: number * 4 + 3,
                 configuration: &"two sources, two addresses",
             };
-            let report = failure::report(folder(), &place, &frame, &pair, "the far ends differ");
-            panic!("{report}");
+            panic!("{}", failure::report(folder(), &place, &frame, &pair, &what));
         }
         seen[pair.kernel.verdict as usize] += 1;
     }
@@ -135,6 +138,8 @@ fn tunnels() -> Vec<Vec<u8>> {
             for shape in [Shape::tcp(client, vip, Segment::Syn), Shape::udp(client, vip)] {
                 let mut tunnel = kind.tunnel(0, 7);
                 tunnels.push(tunnel.around(&shape.frame(), 0));
+                tunnels.push(tagged(&tunnels[tunnels.len() - 1], &[Tag::customer(7)]));
+                tunnels.extend(fragments(&tunnels[tunnels.len() - 2], 24, 1));
                 tunnels.push(shape.frame());
                 tunnel.traffic_class = 0b11;
                 tunnels.push(tunnel.around(&shape.frame(), 0));

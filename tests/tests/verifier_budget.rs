@@ -7,8 +7,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use aya::{Ebpf, programs::Xdp};
-use lb_userspace::objects;
+use lb_tests::verifier::{compiler, verified_instructions};
 use serde::{Deserialize, Serialize};
 
 /// A quarter of what any kernel since 5.2 takes (`BPF_COMPLEXITY_LIMIT_INSNS`).
@@ -81,30 +80,4 @@ fn hint() -> &'static str {
 fn kernel() -> String {
     let name = nix::sys::utsname::uname().expect("the kernel has a name");
     name.release().to_string_lossy().into_owned()
-}
-
-/// The compiler's name and version from the object's debug information.
-fn compiler() -> String {
-    const MARK: &[u8] = b"rustc version ";
-    let object = objects::BALANCER;
-    let start = object.windows(MARK.len()).position(|bytes| bytes == MARK);
-    let text = &object[start.expect("the object names its compiler")..];
-    let end = text.iter().position(|byte| *byte == b')' || *byte == 0).unwrap_or(text.len());
-    String::from_utf8_lossy(&text[..end]).into_owned()
-}
-
-/// Every program of every object, loaded.
-fn verified_instructions() -> BTreeMap<String, u32> {
-    let mut instructions = BTreeMap::new();
-    for object in [objects::BALANCER, objects::DECAP, objects::PASS, objects::BENCH] {
-        let mut ebpf = Ebpf::load(object).expect("the kernel takes the object");
-        for (name, program) in ebpf.programs_mut() {
-            let program: &mut Xdp = program.try_into().expect("an XDP program");
-            program.load().expect("the verifier takes the program");
-            let info = program.info().expect("the kernel describes the program");
-            let count = info.verified_instruction_count();
-            instructions.insert(name.to_owned(), count.expect("a kernel since 5.16"));
-        }
-    }
-    instructions
 }

@@ -1,5 +1,8 @@
 //! `cargo xtask fuzz`: random input for as long as one likes.
 
+mod host;
+mod progress;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -10,7 +13,7 @@ use crate::{
     setup,
 };
 
-/// Compare the program in the kernel with its host build on random packets
+/// Search for packets that the packet core does not stand, or on which its two builds differ
 #[derive(Args)]
 pub(crate) struct Fuzz {
     #[command(subcommand)]
@@ -28,21 +31,30 @@ enum What {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Packets and tables that reach ever more of the core's code, on the host; what they find is
+    /// kept in tests/corpus
+    Host(host::Host),
 }
 
 impl Fuzz {
-    /// Runs the differential tests at another length. The last line counts packets, configurations
-    /// and mismatches.
+    /// Runs one of the searches. The last line counts what was tried and what was found.
     pub(crate) fn run(self) -> Result<ExitCode> {
         setup::ensure()?;
-        let What::Diff { packets, seed } = self.what;
-        let mut command = cargo();
-        command.args(["test", "-p", "lb-tests", "--test", "differential"]);
-        command.env("LB_TEST_PACKETS", packets.to_string());
-        if let Some(seed) = seed {
-            command.env("LB_TEST_SEED", seed.to_string());
+        match self.what {
+            What::Diff { packets, seed } => diff(packets, seed),
+            What::Host(host) => host.run(),
         }
-        run("kernel against host", &mut command)?;
-        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Runs the differential tests at another length.
+fn diff(packets: u64, seed: Option<u64>) -> Result<ExitCode> {
+    let mut command = cargo();
+    command.args(["test", "-p", "lb-tests", "--test", "differential"]);
+    command.env("LB_TEST_PACKETS", packets.to_string());
+    if let Some(seed) = seed {
+        command.env("LB_TEST_SEED", seed.to_string());
+    }
+    run("kernel against host", &mut command)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ mod check;
 mod command;
 mod demo;
 mod fuzz;
+mod kernels;
+mod miri;
 mod setup;
 mod test;
 
@@ -24,6 +26,8 @@ enum Verb {
     Test(test::Test),
     Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
+    Kernels(kernels::Kernels),
+    Miri(miri::Miri),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +38,8 @@ fn main() -> ExitCode {
         Verb::Test(test) => test.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Fuzz(fuzz) => fuzz.run(),
+        Verb::Kernels(kernels) => kernels.run(),
+        Verb::Miri(miri) => miri.run(),
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error:#}");

@@ -71,6 +71,8 @@ impl Test {
                     "--test",
                     "differential",
                     "--test",
+                    "corpus",
+                    "--test",
                     "verifier_budget",
                 ],
             ),

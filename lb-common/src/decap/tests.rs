@@ -203,7 +203,8 @@ fn congestion_that_the_outer_header_reports_reaches_the_inner_one() {
 /// RFC 1624 section 4: an update after the older equation makes 0xffff of a checksum of 0.
 #[test]
 fn a_checksum_is_updated_to_what_it_would_be_if_made_anew() {
-    for identification in 0..=u16::MAX {
+    // Miri would take hours for all of them.
+    for identification in (0..=u16::MAX).step_by(if cfg!(miri) { 4099 } else { 1 }) {
         let (_, mut bytes) = tunnelled(0, 0);
         bytes[38..40].copy_from_slice(&identification.to_be_bytes());
         set_class(&mut bytes, 14, 0b11);

@@ -75,13 +75,25 @@ pub struct Limits {
     pub backends: u32,
     /// Slots of all services together; a change takes as many again for a moment.
     pub slots: u32,
-    /// Flows that are remembered while slots change hands.
+    /// Flows that are remembered while slots change hands, or for as long as they last where a
+    /// service asks for that.
     pub flows: u32,
+    /// Flows that are translated at a time.
+    pub nat_flows: u32,
+    /// Sources whose new flows are counted at a time.
+    pub sources: u32,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { services: 1024, backends: 4096, slots: 1 << 21, flows: 1 << 18 }
+        Self {
+            services: 1024,
+            backends: 4096,
+            slots: 1 << 21,
+            flows: 1 << 18,
+            nat_flows: 1 << 18,
+            sources: 1 << 16,
+        }
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Daemon {
     pub(super) max_backends: Option<Spanned<i64>>,
     pub(super) max_slots: Option<Spanned<i64>>,
     pub(super) max_flows: Option<Spanned<i64>>,
+    pub(super) max_nat_flows: Option<Spanned<i64>>,
+    pub(super) max_sources: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Deserialize)]

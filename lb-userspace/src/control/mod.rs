@@ -14,7 +14,7 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::{Address, ServiceKey};
+use lb_common::{Address, Forward, ServiceKey};
 
 pub use error::ControlError;
 pub use intents::{Intent, Intents, Membership, Mode};
@@ -27,6 +27,7 @@ use crate::{
     datapath::desired::{DesiredMember, DesiredService, Flows},
     health::{CheckResult, Health, Target},
     model::{BackendName, Service, ServiceName, SourceConfig},
+    netlink::Via,
     source::Snapshot,
 };
 
@@ -43,8 +44,8 @@ pub struct Control {
     generations: BTreeMap<BackendName, u64>,
     next_generation: u64,
     states: BTreeMap<BackendName, Noted>,
-    /// Addresses whose next hop has been known.
-    reached: BTreeSet<IpAddr>,
+    /// Addresses whose way has been known, and who took their packets at last.
+    reached: BTreeMap<IpAddr, Via>,
     /// Backends that have a part in the tables' base: all but those that are new and not judged yet.
     joined: BTreeSet<BackendName>,
 }
@@ -103,7 +104,7 @@ impl Control {
             generations: BTreeMap::new(),
             next_generation: 1,
             states: BTreeMap::new(),
-            reached: BTreeSet::new(),
+            reached: BTreeMap::new(),
             joined: BTreeSet::new(),
         };
         control.joined = control.views().map(|view| view.name).collect();
@@ -266,13 +267,17 @@ impl Control {
         }
     }
 
-    /// Takes in that the way to an address is known. True if it was not before.
-    pub fn reached(&mut self, address: IpAddr) -> bool {
-        self.reached.insert(address)
+    /// Takes in that the way to an address is known. True if it was not before, or another one.
+    pub fn reached(&mut self, address: IpAddr, via: Via) -> bool {
+        self.reached.insert(address, via) != Some(via)
     }
 
-    fn reach(&self, address: &IpAddr) -> Reach {
-        if self.reached.contains(address) { Reach::Known } else { Reach::Unknown }
+    fn reach(&self, forward: Forward, address: &IpAddr) -> Reach {
+        match self.reached.get(address).map(|via| via.carries(forward)) {
+            Some(Ok(())) => Reach::Known,
+            Some(Err(fault)) => Reach::Barred(fault.to_string()),
+            None => Reach::Unknown,
+        }
     }
 
     /// What the last answers of registries were.
@@ -303,7 +308,7 @@ impl Control {
                 Mode::Ready | Mode::Drain => checked.insert(view.name),
             };
         }
-        self.reached.retain(|address| present.contains(address));
+        self.reached.retain(|address, _| present.contains(address));
         self.generations.retain(|backend, _| checked.contains(backend));
         self.health.retain(|backend, health| {
             let is_out = in_maintenance.contains(backend);

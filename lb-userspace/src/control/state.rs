@@ -46,13 +46,16 @@ impl fmt::Display for State {
     }
 }
 
-/// Whether the way to a backend has ever been known. Once it was, checks are the better judges.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Whether packets can get to a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reach {
-    /// It was.
+    /// Its way was known at some time. From then on checks are the better judges.
     Known,
-    /// It was not: packets could not be sent.
+    /// Its way was never known: packets could not be sent.
     Unknown,
+    /// Its way is known and of no use to the service, for this reason. Checks do not notice that:
+    /// they are ordinary packets, which the way is good enough for.
+    Barred(String),
 }
 
 /// A state and what it follows from.
@@ -69,7 +72,8 @@ pub struct Effective {
 impl Effective {
     /// Derives the state. `health` is `None` where the service has no check.
     ///
-    /// What forbids most comes first: maintenance, then failed checks, then drain.
+    /// What forbids most comes first: maintenance, then failed checks, then drain. A backend whose
+    /// way is barred drains: a route that comes back finds its flows where they were.
     #[must_use]
     pub fn derive(
         configured: Weight,
@@ -85,11 +89,14 @@ impl Effective {
             (_, HealthState::Down) => (State::Down, explained()),
             (Mode::Drain, _) => (State::Drain, "drained by the operator".to_owned()),
             _ if weight == 0 => (State::Drain, "its weight is 0".to_owned()),
-            (_, HealthState::Unknown) => (State::Starting, explained()),
-            _ if reach == Reach::Unknown => {
-                (State::Starting, "its next hop is not known yet".to_owned())
-            }
-            (Mode::Ready, HealthState::Up) => (State::Up, explained()),
+            (_, judgement) => match (reach, judgement) {
+                (Reach::Barred(reason), _) => (State::Drain, reason),
+                (_, HealthState::Unknown) => (State::Starting, explained()),
+                (Reach::Unknown, _) => {
+                    (State::Starting, "its next hop is not known yet".to_owned())
+                }
+                (Reach::Known, _) => (State::Up, explained()),
+            },
         };
         Self { state, reason, weight }
     }
@@ -132,6 +139,24 @@ mod tests {
         };
         assert_eq!(state(Mode::Ready), State::Starting);
         assert_eq!(state(Mode::Drain), State::Drain);
+    }
+
+    #[test]
+    fn a_barred_way_keeps_new_flows_out() {
+        let up = judged(Ok(Duration::ZERO));
+        let down = judged(Err(CheckFailure::ConnectRefused));
+        let derive = |health, reach| {
+            let effective = Effective::derive(100, Intent::default(), health, reach);
+            (effective.state, effective.reason)
+        };
+        let barred = || Reach::Barred("behind a gateway".to_owned());
+        let unchecked = Health::default();
+        for health in [None, Some(&up), Some(&unchecked)] {
+            let expected = (State::Drain, "behind a gateway".to_owned());
+            assert_eq!(derive(health, barred()), expected, "{health:?}");
+        }
+        assert_eq!(derive(Some(&down), barred()).0, State::Down);
+        assert_eq!(derive(Some(&up), Reach::Known).0, State::Up);
     }
 
     #[test]

@@ -32,7 +32,7 @@ fn control() -> Control {
     let config = Config::parse("test.toml", CONFIG).expect("a valid configuration");
     let mut control = Control::new(config, Memory::default()).expect("room");
     for address in control.addresses() {
-        control.reached(address);
+        control.reached(address, Via::Direct);
     }
     control
 }
@@ -200,7 +200,7 @@ fn services_come_and_go_and_are_remembered() {
     control.operate(Command::RemoveService("web".parse().expect("name"))).expect("there");
     let memory = Memory { intents: control.intents().clone(), ..Memory::default() };
     let mut again = Control::new(control.config().clone(), memory).expect("room");
-    again.reached("10.0.1.11".parse().expect("address"));
+    again.reached("10.0.1.11".parse().expect("address"), Via::Direct);
     let names: Vec<String> = again.services().keys().map(ToString::to_string).collect();
     assert_eq!(names, ["dns"]);
     assert_eq!(state(&again, "dns/10.0.1.11"), Some(State::Up));
@@ -274,7 +274,7 @@ fn another_name_leaves_judgements_and_registered_backends_as_they_are() {
     let thirteenth = Backend { address: [10, 0, 1, 13].into(), weight: 30 };
     let snapshot = Snapshot { backends: vec![thirteenth] };
     control.register(&"web".parse().expect("name"), snapshot).expect("room");
-    control.reached(thirteenth.address);
+    control.reached(thirteenth.address, Via::Direct);
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     check(&mut control, "web/10.0.1.12", Err(CheckFailure::ConnectRefused));
     check(&mut control, "web/10.0.1.13", Ok(Duration::ZERO));
@@ -310,7 +310,7 @@ fn a_new_backend_joins_the_table_when_it_is_first_judged() {
     control.transitions(1);
     let before = owners(&control);
     control.operate(Command::AddBackend(name("web/10.0.1.13"), 100)).expect("new");
-    control.reached([10, 0, 1, 13].into());
+    control.reached([10, 0, 1, 13].into(), Via::Direct);
     control.transitions(2);
     assert!(owners(&control) == before, "it is as if it were not there yet");
     check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
@@ -359,8 +359,29 @@ fn addresses_that_are_gone_are_not_known_any_more() {
     control.operate(Command::AddBackend(name("web/10.0.1.11"), 100)).expect("it is not there");
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
-    assert!(control.reached([10, 0, 1, 11].into()));
+    assert!(control.reached([10, 0, 1, 11].into(), Via::Direct));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+}
+
+/// The same address may serve by a tunnel, for which the gateway is no obstacle.
+#[test]
+fn a_gateway_bars_direct_routing_only() {
+    let gateway = Via::Gateway([10, 0, 0, 254].into());
+    let direct = CONFIG.replace("forward = \"ipip\"", "forward = \"l2\"");
+    assert_ne!(direct, CONFIG);
+    for (text, expected) in [(&*direct, State::Drain), (CONFIG, State::Up)] {
+        let config = Config::parse("test.toml", text).expect("a valid configuration");
+        let mut control = Control::new(config, Memory::default()).expect("room");
+        let address = [10, 0, 1, 11].into();
+        assert!(control.reached(address, Via::Direct));
+        check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+        assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+        assert!(control.reached(address, gateway), "it is another way");
+        assert!(!control.reached(address, gateway), "it is the same way");
+        assert_eq!(state(&control, "web/10.0.1.11"), Some(expected));
+        assert!(control.reached(address, Via::Direct));
+        assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
+    }
 }
 
 #[test]

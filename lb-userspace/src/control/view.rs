@@ -108,7 +108,8 @@ fn view(
     let intent = control.intents.of(&name);
     let health =
         service.health_check.map(|_| control.health.get(&name).cloned().unwrap_or_default());
-    let effective = Effective::derive(weight, intent, health.as_ref(), control.reach(&address));
+    let reach = control.reach(service.forward, &address);
+    let effective = Effective::derive(weight, intent, health.as_ref(), reach);
     let noted = control.states.get(&name).copied();
     let Noted { since, changes, .. } =
         noted.unwrap_or(Noted { state: effective.state, since: 0, changes: 0 });

@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, time::Instant};
 
-use lb_common::{Address, Link, NextHop};
+use lb_common::{Address, Forward, Link, NextHop};
 
 use super::{
     Daemon,
@@ -50,9 +50,9 @@ impl Daemon {
     pub(super) fn try_commit(&mut self) -> Result<(), CommitError> {
         let desired = self.control.desired();
         let ways = &self.ways;
-        let route = |address: &Address| {
+        let route = |forward, address: &Address| {
             let way = ways.get(&IpAddr::from(*address))?.as_ref().ok()?;
-            Some(route_of(way))
+            route_of(way, forward)
         };
         let committed = self.datapath.tables.commit(&desired, route);
         for id in &committed.new_services {
@@ -101,7 +101,8 @@ impl Daemon {
         match &way {
             Ok(way) => {
                 tracing::debug!(%address, interface = way.interface_name, "next hop known");
-                self.datapath.tables.reroute(&address.into(), Some(route_of(way)));
+                let route = |forward| route_of(way, forward);
+                self.datapath.tables.reroute(&address.into(), route);
             }
             Err(fault @ Fault::Unreadable(_)) => {
                 tracing::warn!(%address, %fault, "the way stays as it was");
@@ -110,12 +111,12 @@ impl Daemon {
             }
             Err(fault) => {
                 tracing::warn!(%address, %fault, "no next hop");
-                self.datapath.tables.reroute(&address.into(), None);
+                self.datapath.tables.reroute(&address.into(), |_| None);
             }
         }
-        let is_first = way.is_ok() && self.control.reached(address);
+        let is_news = way.as_ref().is_ok_and(|way| self.control.reached(address, way.via));
         self.ways.insert(address, way);
-        is_first
+        is_news
     }
 
     /// Writes something down. A full disk must not stop traffic, but somebody must know.
@@ -130,10 +131,12 @@ impl Daemon {
     }
 }
 
-fn route_of(way: &Way) -> Route {
+/// What a way comes to for packets that are forwarded like this: nothing, if it is of no use.
+fn route_of(way: &Way, forward: Forward) -> Option<Route> {
+    way.via.carries(forward).ok()?;
     let link = Link { destination: way.destination, source: way.link_source };
     let next = NextHop { interface: way.interface, mtu: way.mtu, link };
-    Route { source: way.source.into(), next }
+    Some(Route { source: way.source.into(), next })
 }
 
 /// Counters that cannot be cleared start too high; nothing depends on them.

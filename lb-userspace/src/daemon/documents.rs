@@ -1,6 +1,6 @@
 //! The daemon's state as documents and as metrics.
 
-use lb_common::{Address, Counters, Slot};
+use lb_common::{Address, Counters, Forward, Slot};
 
 use super::Daemon;
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
         TableReport,
     },
     model::{Service, forward_name},
-    netlink::{Fault, Way},
+    netlink::{Fault, Via, Way},
 };
 
 /// The only scheduler so far.
@@ -132,7 +132,7 @@ impl Daemon {
             origin: view.origin,
             health: view.health.as_ref().map(|health| health.state().to_string()),
             check_milliseconds: latency.map(|latency| latency.as_secs_f64() * 1000.0),
-            next_hop: describe(self.ways.get(&view.name.address)),
+            next_hop: describe(service.forward, self.ways.get(&view.name.address)),
             packets: counters.packets,
             bytes: counters.bytes,
             new_flows: counters.new_flows,
@@ -257,14 +257,21 @@ fn source_report(
     }
 }
 
-fn describe(way: Option<&Result<Way, Fault>>) -> String {
-    match way {
-        None => "not asked for yet".to_owned(),
-        Some(Err(fault)) => fault.to_string(),
-        Some(Ok(way)) => {
-            let bytes: Vec<String> =
-                way.destination.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{} via {}", bytes.join(":"), way.interface_name)
-        }
+fn describe(forward: Forward, way: Option<&Result<Way, Fault>>) -> String {
+    let way = match way {
+        None => return "not asked for yet".to_owned(),
+        Some(Err(fault)) => return fault.to_string(),
+        Some(Ok(way)) => way,
+    };
+    if let Err(fault) = way.via.carries(forward) {
+        return fault.to_string();
+    }
+    let bytes: Vec<String> = way.destination.iter().map(|byte| format!("{byte:02x}")).collect();
+    let vlan = way.vlan.map(|id| format!(", VLAN {id}")).unwrap_or_default();
+    let link = format!("{} via {}{vlan}", bytes.join(":"), way.interface_name);
+    match way.via {
+        Via::Direct => link,
+        Via::Gateway(gateway) => format!("{link}, gateway {gateway}"),
+        Via::Here => "this machine".to_owned(),
     }
 }

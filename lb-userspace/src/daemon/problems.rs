@@ -25,7 +25,14 @@ impl Daemon {
             !self.control.views_of(service).iter().any(|view| view.serving_weight() > 0)
         });
         let idle = idle.map(|service| format!("`{}` has no backend for new flows", service.name));
-        self.serving_problems().into_iter().chain(registries).chain(refusal).chain(idle).collect()
+        let barred = self.control.views().filter_map(|view| {
+            let way = self.ways.get(&view.name.address)?.as_ref().ok()?;
+            let forward = self.control.services().get(&view.name.service)?.forward;
+            let fault = way.via.carries(forward).err()?;
+            Some(format!("`{}` gets no new flows: {fault}", view.name))
+        });
+        let others = registries.chain(refusal).chain(idle).chain(barred);
+        self.serving_problems().into_iter().chain(others).collect()
     }
 
     fn serving_problems(&self) -> Vec<String> {

@@ -27,17 +27,24 @@ use crate::{
     api::server,
     config::{Config, ConfigError},
     control::{Control, ControlError},
-    datapath::{Datapath, DatapathError, desired::CommitError},
+    datapath::{
+        Datapath, DatapathError,
+        desired::CommitError,
+        kernel_version::{self, UnsupportedKernel},
+    },
     health::Checker,
     metrics,
     model::{Backend, BackendName, DEFAULT_WEIGHT, Service, ServiceName},
-    netlink::{self, Neighbours},
+    netlink::{self, Neighbours, Via},
     source::{Snapshot, Sources},
 };
 
 /// Why the daemon does not start, as a sentence with its place.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] UnsupportedKernel),
     /// The configuration.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -89,6 +96,7 @@ const QUEUE: usize = 1024;
 
 /// Starts, serves until SIGTERM or SIGINT, and leaves the data plane serving.
 pub async fn run(config_path: &Path) -> Result<(), StartError> {
+    kernel_version::require_supported()?;
     let signals = Signals::catch().map_err(system("catching signals"))?;
     let text = read(config_path)?;
     let on_disk = Config::parse(&config_path.display().to_string(), &text)?;
@@ -170,7 +178,8 @@ fn build(
     let interface = |name: &String| Interface { name: name.clone(), mode: None, problem: None };
     let interfaces = control.config().daemon.interfaces.iter().map(interface).collect();
     let neighbours =
-        Neighbours::start(channels.ways.clone()).map_err(system("opening a netlink socket"))?;
+        Neighbours::start(attached(&control.config().daemon), channels.ways.clone())
+            .map_err(system("opening a netlink socket"))?;
     Ok(Daemon {
         control,
         datapath,
@@ -194,15 +203,23 @@ fn build(
     })
 }
 
+/// Names of the interfaces by which packets come in.
+fn attached(daemon: &crate::config::Daemon) -> BTreeSet<String> {
+    daemon.interfaces.iter().cloned().collect()
+}
+
 impl Daemon {
     /// Makes the tables and then sends packets through them.
     async fn begin(&mut self) -> Result<(), StartError> {
         self.presume_registered();
         let adopted: BTreeSet<IpAddr> = self.datapath.tables.reachable().collect();
         for address in adopted {
-            self.control.reached(address);
+            // What packets are sent to now is of use; how they get there is known in a moment.
+            self.control.reached(address, Via::Direct);
         }
-        let ways = netlink::resolve_once(&self.control.addresses(), NEXT_HOPS_WITHIN).await;
+        let attached = attached(&self.control.config().daemon);
+        let addresses = self.control.addresses();
+        let ways = netlink::resolve_once(attached, &addresses, NEXT_HOPS_WITHIN).await;
         for (address, way) in ways {
             // Who has not answered yet may only be slow: until it is given up, packets go where
             // they went before.

@@ -2,7 +2,11 @@
 
 use std::io;
 
-use lb_common::{Backend, FlowSet, SLOTS_PER_LINE, Service, Settings, SlotLine};
+use lb_common::{
+    Backend, FlowSet, Policy, SLOTS_PER_LINE, Service, Settings, SlotLine,
+    bucket::{Bucket, SourceBuckets},
+    ranges::RangeLine,
+};
 
 use super::mapped::Mapped;
 use crate::config::Limits;
@@ -20,6 +24,16 @@ pub struct Arrays {
     pub backends: Mapped<Backend>,
     /// A power of two of sets.
     pub flows: Mapped<FlowSet>,
+    /// By index; 0 asks for nothing.
+    pub policies: Mapped<Policy>,
+    /// Port ranges by line; 0 is none.
+    pub ranges: Mapped<RangeLine>,
+    /// A power of two of sets.
+    pub fragments: Mapped<FlowSet>,
+    /// By index of the policy.
+    pub buckets: Mapped<Bucket>,
+    /// A power of two of sets.
+    pub source_buckets: Mapped<SourceBuckets>,
 }
 
 /// Lengths of the arrays for the configured limits.
@@ -33,7 +47,29 @@ pub struct Lengths {
     pub backends: u32,
     /// Sets of `FLOWS`.
     pub flows: u32,
+    /// Entries of `POLICIES` and `BUCKETS`: two for each service, since a new policy stands beside
+    /// the old one for a while.
+    pub policies: u32,
+    /// Lines of `RANGES`, likewise.
+    pub ranges: u32,
+    /// Sets of `FRAGMENTS`.
+    pub fragments: u32,
+    /// Sets of `SOURCE_BUCKETS`.
+    pub sources: u32,
+    /// Entries of `SOURCE_RULES`.
+    pub rules: u32,
+    /// Entries of `PREFIXES`.
+    pub prefixes: u32,
+    /// Entries of `SERVERS`: each backend under an old and a new policy.
+    pub servers: u32,
+    /// Entries of `TRANSLATIONS`, two a flow.
+    pub translations: u32,
 }
+
+/// Datagrams in fragments that are on their way at a time.
+const FRAGMENTED: u32 = 8192;
+/// Rules for sources, those of all services together.
+pub const RULES: u32 = 1 << 16;
 
 impl From<&Limits> for Lengths {
     fn from(limits: &Limits) -> Self {
@@ -42,6 +78,14 @@ impl From<&Limits> for Lengths {
             slots: limits.slots.div_ceil(SLOTS_PER_LINE),
             backends: limits.backends + 1,
             flows: limits.flows.div_ceil(FlowSet::FLOWS).next_power_of_two(),
+            policies: limits.services * 2 + 1,
+            ranges: limits.services * 2 + 1,
+            fragments: FRAGMENTED / FlowSet::FLOWS,
+            sources: limits.sources.div_ceil(SourceBuckets::SOURCES).next_power_of_two(),
+            rules: RULES,
+            prefixes: limits.services,
+            servers: limits.backends * 2,
+            translations: limits.nat_flows * 2,
         }
     }
 }
@@ -55,6 +99,11 @@ impl Arrays {
             slots: Mapped::anonymous(lengths.slots as usize)?,
             backends: Mapped::anonymous(lengths.backends as usize)?,
             flows: Mapped::anonymous(lengths.flows as usize)?,
+            policies: Mapped::anonymous(lengths.policies as usize)?,
+            ranges: Mapped::anonymous(lengths.ranges as usize)?,
+            fragments: Mapped::anonymous(lengths.fragments as usize)?,
+            buckets: Mapped::anonymous(lengths.policies as usize)?,
+            source_buckets: Mapped::anonymous(lengths.sources as usize)?,
         })
     }
 }

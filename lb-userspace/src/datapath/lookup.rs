@@ -3,8 +3,15 @@
 use std::net::SocketAddr;
 
 use lb_common::{
-    Address, Backend, Counters, FlowSet, Service, ServiceKey, Settings, Slot, SlotLine, Tables,
-    balance, flow::InsertBudget, packet::Packet,
+    Address, Backend, Counters, FlowSet, Policy, Service, ServiceKey, Settings, Slot, SlotLine,
+    Tables, balance,
+    bucket::{Bucket, SourceBuckets},
+    flow::InsertBudget,
+    nat::{Translation, Tuple},
+    packet::Packet,
+    ranges::RangeLine,
+    service::Prefix,
+    tables::NotAdded,
 };
 
 use super::arrays::Arrays;
@@ -47,7 +54,7 @@ pub fn lookup(
     let settings = &arrays.settings[0];
     let key = ServiceKey::new(service.ip().into(), service.port(), protocol);
     let packet = Packet::of_flow(key, Address::from(client.ip()), client.port());
-    let position = balance::locate(arrays, settings, &packet, || true)?;
+    let position = balance::locate(arrays, settings, &packet)?;
     let set = &arrays.flows[FlowSet::of(position.flow, settings.flow_mask) as usize];
     let is_alive = |id: u16, generation: u16| {
         let backend = &arrays.backends[usize::from(id)];
@@ -86,9 +93,59 @@ impl Tables for Arrays {
         None
     }
 
+    fn reply_budget(&self) -> Option<&InsertBudget> {
+        None
+    }
+
     fn now(&self) -> u16 {
         0
     }
+
+    fn jiffies(&self) -> u64 {
+        0
+    }
+
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        self.policies.get(index as usize)
+    }
+
+    fn source_rule(&self, _policy: u32, _source: &Address) -> Option<bool> {
+        None
+    }
+
+    fn bucket(&self, policy: u32) -> Option<&Bucket> {
+        self.buckets.get(policy as usize)
+    }
+
+    fn source_buckets(&self, set: u32) -> Option<&SourceBuckets> {
+        self.source_buckets.get(set as usize)
+    }
+
+    fn server(&self, _policy: u32, _id: (u64, u32)) -> Option<u16> {
+        None
+    }
+
+    fn range_line(&self, line: u32) -> Option<&RangeLine> {
+        self.ranges.get(line as usize)
+    }
+
+    fn prefix(&self, _address: &Address) -> Option<Prefix> {
+        None
+    }
+
+    fn fragment_set(&self, set: u32) -> Option<&FlowSet> {
+        self.fragments.get(set as usize)
+    }
+
+    fn translation(&self, _tuple: &Tuple) -> Option<&Translation> {
+        None
+    }
+
+    fn add_translation(&self, _: &Tuple, _: &Translation) -> Result<(), NotAdded> {
+        Err(NotAdded::Full)
+    }
+
+    fn remove_translation(&self, _tuple: &Tuple) {}
 
     fn ingress(&self) -> u32 {
         0

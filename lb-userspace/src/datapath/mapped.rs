@@ -2,7 +2,12 @@
 
 use std::{io, marker::PhantomData, ops::Deref, os::fd::BorrowedFd, ptr::NonNull};
 
-use lb_common::{Backend, FlowSet, Service, Settings, SlotLine, bench::Bench};
+use lb_common::{
+    Backend, FlowSet, Policy, Service, Settings, SlotLine,
+    bench::Bench,
+    bucket::{Bucket, SourceBuckets},
+    ranges::RangeLine,
+};
 
 /// A value of a mapped array.
 ///
@@ -23,6 +28,14 @@ unsafe impl Value for Backend {}
 unsafe impl Value for FlowSet {}
 // SAFETY: numbers; written before any service is published, except for one word, see `Tables`.
 unsafe impl Value for Settings {}
+// SAFETY: numbers, which do not change while a table names them.
+unsafe impl Value for Policy {}
+// SAFETY: atomics only.
+unsafe impl Value for RangeLine {}
+// SAFETY: one atomic.
+unsafe impl Value for Bucket {}
+// SAFETY: atomics only.
+unsafe impl Value for SourceBuckets {}
 // SAFETY: numbers; read after the run that changes them.
 unsafe impl Value for Bench {}
 

@@ -6,6 +6,7 @@ mod clock;
 pub mod counters;
 pub mod desired;
 mod history;
+pub mod kernel_version;
 pub mod lookup;
 mod mapped;
 mod ownership;

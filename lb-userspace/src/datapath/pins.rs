@@ -1,7 +1,7 @@
 //! What outlives the daemon, on a BPF file system.
 //!
 //! ```text
-//! PIN_DIR/v1/maps/NAME         the balancer's maps
+//! PIN_DIR/v2/maps/NAME         the balancer's maps
 //! PIN_DIR/links/INTERFACE      the program's attachment to an interface
 //! PIN_DIR/decap-v1/…           the tunnel's far end, see `crate::decap`
 //! ```
@@ -22,7 +22,7 @@ use nix::{
 };
 
 /// Version of the layout of all maps.
-const LAYOUT: &str = "v1";
+const LAYOUT: &str = "v2";
 
 /// Why the BPF file system cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -11,7 +11,12 @@ use aya::{
     maps::{Map, MapError, MapInfo},
 };
 use lb_common::{
-    Backend, Counters, FlowSet, Service, Settings, SlotLine, Verdict, flow::InsertBudget,
+    Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Verdict,
+    bucket::{Bucket, SourceBuckets},
+    flow::InsertBudget,
+    nat::Translation,
+    ranges::RangeLine,
+    service::Prefix,
 };
 
 use super::{
@@ -22,13 +27,23 @@ use super::{
 use crate::config::Limits;
 
 /// Maps that packets and daemon share, in the order of their files in `lb-ebpf`.
-pub const MAPS: [&str; 9] = [
+pub const MAPS: [&str; 19] = [
     "SETTINGS",
     "SERVICES",
     "SLOTS",
     "BACKENDS",
     "FLOWS",
     "INSERT_BUDGET",
+    "REPLY_BUDGET",
+    "POLICIES",
+    "RANGES",
+    "FRAGMENTS",
+    "BUCKETS",
+    "SOURCE_BUCKETS",
+    "SOURCE_RULES",
+    "PREFIXES",
+    "SERVERS",
+    "TRANSLATIONS",
     "SERVICE_COUNTERS",
     "BACKEND_COUNTERS",
     "VERDICTS",
@@ -100,6 +115,11 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
         slots: mapped(&mut ebpf, "SLOTS", lengths.slots)?,
         backends: mapped(&mut ebpf, "BACKENDS", lengths.backends)?,
         flows: mapped(&mut ebpf, "FLOWS", lengths.flows)?,
+        policies: mapped(&mut ebpf, "POLICIES", lengths.policies)?,
+        ranges: mapped(&mut ebpf, "RANGES", lengths.ranges)?,
+        fragments: mapped(&mut ebpf, "FRAGMENTS", lengths.fragments)?,
+        buckets: mapped(&mut ebpf, "BUCKETS", lengths.policies)?,
+        source_buckets: mapped(&mut ebpf, "SOURCE_BUCKETS", lengths.sources)?,
     };
     let counters = TrafficCounters::take(&mut ebpf)?;
     Ok(Loaded { ebpf, arrays, counters, map_bytes })
@@ -125,6 +145,16 @@ fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MA
         ("BACKENDS", lengths.backends, size_of::<Backend>()),
         ("FLOWS", lengths.flows, size_of::<FlowSet>()),
         ("INSERT_BUDGET", 1, size_of::<InsertBudget>()),
+        ("REPLY_BUDGET", 1, size_of::<InsertBudget>()),
+        ("POLICIES", lengths.policies, size_of::<Policy>()),
+        ("RANGES", lengths.ranges, size_of::<RangeLine>()),
+        ("FRAGMENTS", lengths.fragments, size_of::<FlowSet>()),
+        ("BUCKETS", lengths.policies, size_of::<Bucket>()),
+        ("SOURCE_BUCKETS", lengths.sources, size_of::<SourceBuckets>()),
+        ("SOURCE_RULES", lengths.rules, size_of::<u32>()),
+        ("PREFIXES", lengths.prefixes, size_of::<Prefix>()),
+        ("SERVERS", lengths.servers, size_of::<u32>()),
+        ("TRANSLATIONS", lengths.translations, size_of::<Translation>()),
         ("SERVICE_COUNTERS", limits.services, size_of::<Counters>()),
         ("BACKEND_COUNTERS", lengths.backends, size_of::<Counters>()),
         ("VERDICTS", Verdict::COUNT as u32, size_of::<u64>()),
@@ -142,7 +172,10 @@ fn mapped<T: Value>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<Map
 /// `memlock` of the map's fdinfo: what the kernel accounts, with its own rounding.
 fn memory(map: &Map) -> u64 {
     let data = match map {
-        Map::Array(data) | Map::PerCpuArray(data) => data,
+        Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::HashMap(data)
+        | Map::LpmTrie(data) => data,
         _ => return 0,
     };
     let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&data.fd().as_fd()));

@@ -87,6 +87,8 @@ pub const fn forward_name(forward: Forward) -> &'static str {
     match forward {
         Forward::L2 => "l2",
         Forward::Ipip => "ipip",
+        Forward::Gue => "gue",
+        Forward::Nat => "nat",
     }
 }
 

@@ -10,7 +10,7 @@ use netlink_packet_route::{
 };
 
 use super::{
-    entry,
+    entry::{self, Entry},
     route::{self, Hop},
 };
 
@@ -28,6 +28,8 @@ pub(super) enum Change {
         interface: u32,
         /// The next hop.
         address: IpAddr,
+        /// Its hardware address from now on, if it has one.
+        hardware: Option<[u8; 6]>,
     },
 }
 
@@ -36,7 +38,8 @@ impl Change {
     pub(super) fn of(message: &RouteNetlinkMessage) -> Option<Self> {
         use RouteNetlinkMessage as Message;
         match message {
-            Message::NewNeighbour(message) | Message::DelNeighbour(message) => neighbour(message),
+            Message::NewNeighbour(message) => neighbour(message, Entry::read(message).hardware()),
+            Message::DelNeighbour(message) => neighbour(message, None),
             Message::NewRoute(message) | Message::DelRoute(message) => {
                 destination(message).map(Self::Route)
             }
@@ -50,20 +53,32 @@ impl Change {
         }
     }
 
-    /// Whether the way to `address`, which goes over `hop` now, is to be looked at again.
-    pub(super) fn touches(&self, address: IpAddr, hop: Option<&Hop>) -> bool {
+    /// Whether the way to `address`, which goes over `hop` to this `destination` now, is to be
+    /// looked at again.
+    ///
+    /// Neighbours that are as they were are most of what the kernel tells: each probe leads to two
+    /// such events.
+    pub(super) fn touches(
+        &self,
+        address: IpAddr,
+        hop: Option<&Hop>,
+        destination: Option<[u8; 6]>,
+    ) -> bool {
         match self {
             Self::Everything => true,
             Self::Route(network) => network.contains(&address),
-            Self::Neighbour { interface, address: neighbour } => {
-                hop.is_some_and(|hop| hop.interface == *interface && hop.neighbour == *neighbour)
+            Self::Neighbour { interface, address: neighbour, hardware } => {
+                let is_over =
+                    |hop: &Hop| hop.interface == *interface && hop.neighbour == *neighbour;
+                hop.is_some_and(is_over) && (hardware.is_none() || *hardware != destination)
             }
         }
     }
 }
 
-fn neighbour(message: &NeighbourMessage) -> Option<Change> {
-    Some(Change::Neighbour { interface: message.header.ifindex, address: entry::subject(message)? })
+fn neighbour(message: &NeighbourMessage, hardware: Option<[u8; 6]>) -> Option<Change> {
+    let address = entry::subject(message)?;
+    Some(Change::Neighbour { interface: message.header.ifindex, address, hardware })
 }
 
 /// Network of a route; the kernel leaves out the address of a default route.
@@ -85,7 +100,11 @@ fn destination(message: &RouteMessage) -> Option<IpNet> {
 mod tests {
     use super::*;
     use netlink_packet_route::{
-        address::AddressMessage, link::LinkMessage, nsid::NsidMessage, rule::RuleMessage,
+        address::AddressMessage,
+        link::LinkMessage,
+        neighbour::{NeighbourAttribute, NeighbourState},
+        nsid::NsidMessage,
+        rule::RuleMessage,
     };
 
     fn address(text: &str) -> IpAddr {
@@ -118,8 +137,8 @@ mod tests {
             (route_message(inet6, 0, None), "fd00::1", "192.0.2.1"),
         ] {
             let change = Change::of(&message).expect("a change");
-            assert!(change.touches(address(inside), None), "{change:?}");
-            assert!(!change.touches(address(outside), None), "{change:?}");
+            assert!(change.touches(address(inside), None, None), "{change:?}");
+            assert!(!change.touches(address(outside), None, None), "{change:?}");
         }
         let of_a_bridge = route_message(AddressFamily::Bridge, 0, None);
         assert_eq!(Change::of(&of_a_bridge), None);
@@ -136,12 +155,45 @@ mod tests {
         let message = entry::question(7, address("10.0.0.254"));
         let change = Change::of(&RouteNetlinkMessage::DelNeighbour(message)).expect("a change");
         let target = address("192.0.2.1");
-        assert!(change.touches(target, Some(&hop(7, "10.0.0.254"))));
-        assert!(!change.touches(target, Some(&hop(8, "10.0.0.254"))));
-        assert!(!change.touches(target, Some(&hop(7, "10.0.0.253"))));
-        assert!(!change.touches(target, None));
+        assert!(change.touches(target, Some(&hop(7, "10.0.0.254")), None));
+        assert!(!change.touches(target, Some(&hop(8, "10.0.0.254")), None));
+        assert!(!change.touches(target, Some(&hop(7, "10.0.0.253")), None));
+        assert!(!change.touches(target, None, None));
         let of_a_bridge = NeighbourMessage::default();
         assert_eq!(Change::of(&RouteNetlinkMessage::NewNeighbour(of_a_bridge)), None);
+    }
+
+    #[test]
+    fn a_neighbour_that_is_as_it_was_touches_nothing() {
+        let hop = Hop {
+            interface: 7,
+            neighbour: address("10.0.0.254"),
+            source: address("10.0.0.1"),
+            mtu: None,
+        };
+        let event = |state, last| {
+            let mut message = entry::question(7, address("10.0.0.254"));
+            message.header.state = state;
+            let hardware = NeighbourAttribute::LinkLayerAddress(vec![2, 0, 0, 0, 0, last]);
+            message.attributes.push(hardware);
+            message
+        };
+        let known = Some([2, 0, 0, 0, 0, 9]);
+        let touches = |message: &RouteNetlinkMessage, known| {
+            let change = Change::of(message).expect("a change");
+            change.touches(address("192.0.2.1"), Some(&hop), known)
+        };
+        for state in [NeighbourState::Probe, NeighbourState::Reachable, NeighbourState::Stale] {
+            let same = RouteNetlinkMessage::NewNeighbour(event(state, 9));
+            assert!(!touches(&same, known), "{state:?}");
+            assert!(touches(&same, None), "{state:?}: it was not known");
+            let moved = RouteNetlinkMessage::NewNeighbour(event(state, 8));
+            assert!(touches(&moved, known), "{state:?}");
+        }
+        let failed = RouteNetlinkMessage::NewNeighbour(event(NeighbourState::Failed, 9));
+        assert!(touches(&failed, known));
+        let gone = RouteNetlinkMessage::DelNeighbour(event(NeighbourState::Reachable, 9));
+        assert!(touches(&gone, known));
     }
 
     #[test]
@@ -152,7 +204,7 @@ mod tests {
             RouteNetlinkMessage::NewRule(RuleMessage::default()),
         ] {
             let change = Change::of(&message).expect("a change");
-            assert!(change.touches(address("10.0.0.1"), None), "{change:?}");
+            assert!(change.touches(address("10.0.0.1"), None, None), "{change:?}");
         }
         let unrelated = RouteNetlinkMessage::NewNsId(NsidMessage::default());
         assert_eq!(Change::of(&unrelated), None);

@@ -13,26 +13,16 @@ use netlink_packet_route::{
 /// What the kernel knows about a neighbour's hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Entry {
-    /// It knows it, or is just making sure of it.
+    /// It has heard of it, lately or a while ago.
     Known([u8; 6]),
-    /// It knows one that it has not heard of for a while.
-    Stale([u8; 6]),
+    /// Somebody else says it and looks after it.
+    Kept([u8; 6]),
     /// It is asking for it.
     Asking,
     /// It has asked in vain.
     Failed,
     /// It was never told to ask, or has forgotten.
     Absent,
-}
-
-/// How far this side goes to have the kernel ask a neighbour for its hardware address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Care {
-    /// Only if it is not known.
-    Missing,
-    /// Also if it is stale: nobody else makes sure of it, because packets that an XDP program
-    /// sends do not use the kernel's entry.
-    Stale,
 }
 
 impl Entry {
@@ -45,18 +35,23 @@ impl Entry {
             <[u8; 6]>::try_from(bytes.as_slice()).ok()
         });
         match (message.header.state, hardware) {
+            (NeighbourState::Permanent | NeighbourState::Noarp, Some(hardware)) => {
+                Self::Kept(hardware)
+            }
             (
                 NeighbourState::Reachable
+                | NeighbourState::Stale
                 | NeighbourState::Delay
-                | NeighbourState::Probe
-                | NeighbourState::Permanent
-                | NeighbourState::Noarp,
+                | NeighbourState::Probe,
+                Some(hardware),
+            ) if is_kept_by_others(message) => Self::Kept(hardware),
+            (
+                NeighbourState::Reachable
+                | NeighbourState::Stale
+                | NeighbourState::Delay
+                | NeighbourState::Probe,
                 Some(hardware),
             ) => Self::Known(hardware),
-            (NeighbourState::Stale, Some(hardware)) if is_kept_by_others(message) => {
-                Self::Known(hardware)
-            }
-            (NeighbourState::Stale, Some(hardware)) => Self::Stale(hardware),
             (NeighbourState::Incomplete, _) => Self::Asking,
             (NeighbourState::Failed, _) if is_kept_by_others(message) => Self::Asking,
             (NeighbourState::Failed, _) => Self::Failed,
@@ -64,22 +59,21 @@ impl Entry {
         }
     }
 
-    /// Whether the kernel has to be told to ask.
-    pub(super) const fn wants_asking(self, care: Care) -> bool {
+    /// The hardware address, if there is one.
+    pub(super) const fn hardware(self) -> Option<[u8; 6]> {
         match self {
-            Self::Known(_) | Self::Asking => false,
-            Self::Stale(_) => matches!(care, Care::Stale),
-            Self::Failed | Self::Absent => true,
+            Self::Known(hardware) | Self::Kept(hardware) => Some(hardware),
+            Self::Asking | Self::Failed | Self::Absent => None,
         }
     }
 }
 
 /// Whether somebody else looks after the entry: an EVPN daemon, or the kernel for Cilium.
 ///
-/// Telling the kernel to ask would take such an entry away from them, because a request with
-/// `NTF_USE` also says which of these flags the entry has from now on. In the same way it makes a
-/// permanent entry an ordinary one, so those are never asked for either. See `__neigh_update` in
-/// the kernel's `net/core/neighbour.c`, since 5.16.
+/// Telling the kernel to ask or to probe would take such an entry away from them, because a request
+/// also says which of these flags the entry has from now on. In the same way it makes a permanent
+/// entry an ordinary one, so those are left alone too. See `__neigh_update` in the kernel's
+/// `net/core/neighbour.c`, since 5.16.
 fn is_kept_by_others(message: &NeighbourMessage) -> bool {
     message.header.flags.contains(NeighbourFlags::ExtLearned)
         || message.attributes.iter().any(|attribute| {
@@ -132,9 +126,9 @@ mod tests {
             (NeighbourState::Reachable, Entry::Known(HARDWARE)),
             (NeighbourState::Delay, Entry::Known(HARDWARE)),
             (NeighbourState::Probe, Entry::Known(HARDWARE)),
-            (NeighbourState::Permanent, Entry::Known(HARDWARE)),
-            (NeighbourState::Noarp, Entry::Known(HARDWARE)),
-            (NeighbourState::Stale, Entry::Stale(HARDWARE)),
+            (NeighbourState::Permanent, Entry::Kept(HARDWARE)),
+            (NeighbourState::Noarp, Entry::Kept(HARDWARE)),
+            (NeighbourState::Stale, Entry::Known(HARDWARE)),
             (NeighbourState::Incomplete, Entry::Asking),
             (NeighbourState::Failed, Entry::Failed),
             (NeighbourState::None, Entry::Absent),
@@ -165,24 +159,10 @@ mod tests {
             message
         };
         for message in [learned(NeighbourState::Stale), managed(NeighbourState::Stale)] {
-            assert_eq!(Entry::read(&message), Entry::Known(HARDWARE));
+            assert_eq!(Entry::read(&message), Entry::Kept(HARDWARE));
         }
         for message in [learned(NeighbourState::Failed), managed(NeighbourState::Failed)] {
             assert_eq!(Entry::read(&message), Entry::Asking);
-        }
-    }
-
-    #[test]
-    fn leaves_known_neighbours_alone() {
-        for (entry, if_missing, if_stale) in [
-            (Entry::Known(HARDWARE), false, false),
-            (Entry::Stale(HARDWARE), false, true),
-            (Entry::Asking, false, false),
-            (Entry::Failed, true, true),
-            (Entry::Absent, true, true),
-        ] {
-            assert_eq!(entry.wants_asking(Care::Missing), if_missing, "{entry:?}");
-            assert_eq!(entry.wants_asking(Care::Stale), if_stale, "{entry:?}");
         }
     }
 

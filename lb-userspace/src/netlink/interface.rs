@@ -3,7 +3,8 @@
 use std::io;
 
 use netlink_packet_route::link::{
-    LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
+    InfoData, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp,
+    XdpAttached,
 };
 
 use super::{
@@ -26,8 +27,20 @@ pub struct Interface {
     pub up: bool,
     /// Whether it is up and connected to the other end.
     pub running: bool,
+    /// What it stands for, if it is a VLAN device.
+    pub vlan: Option<Vlan>,
     /// The XDP program on it, whoever attached it.
     pub xdp: Option<AttachedXdp>,
+}
+
+/// What a VLAN device stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vlan {
+    /// The number in the tag.
+    pub id: u16,
+    /// Index of the interface that its frames are sent by; `None` if that is in another network
+    /// namespace.
+    pub below: Option<u32>,
 }
 
 /// An XDP program on an interface.
@@ -67,6 +80,7 @@ impl Interface {
             mac: None,
             up: flags.contains(LinkFlags::Up),
             running: flags.contains(LinkFlags::Up | LinkFlags::Running | LinkFlags::LowerUp),
+            vlan: vlan(&message.attributes),
             xdp: None,
         };
         for attribute in &message.attributes {
@@ -98,6 +112,27 @@ impl Interface {
     }
 }
 
+fn vlan(attributes: &[LinkAttribute]) -> Option<Vlan> {
+    let (mut id, mut below, mut is_elsewhere) = (None, None, false);
+    for attribute in attributes {
+        match attribute {
+            LinkAttribute::LinkInfo(infos) => id = infos.iter().find_map(vlan_id),
+            LinkAttribute::Link(index) => below = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+            _ => {}
+        }
+    }
+    Some(Vlan { id: id?, below: below.filter(|_| !is_elsewhere) })
+}
+
+fn vlan_id(info: &LinkInfo) -> Option<u16> {
+    let LinkInfo::Data(InfoData::Vlan(data)) = info else { return None };
+    data.iter().find_map(|attribute| match attribute {
+        InfoVlan::Id(id) => Some(*id),
+        _ => None,
+    })
+}
+
 /// Of several programs the one that packets meet first.
 fn attached(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
     let mut single = None;
@@ -122,6 +157,8 @@ fn attached(attributes: &[LinkXdp]) -> Option<AttachedXdp> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use netlink_packet_route::link::InfoKind;
+
     use super::*;
 
     pub(in crate::netlink) const MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -135,6 +172,7 @@ pub(super) mod tests {
             mac: Some(MAC),
             up: true,
             running: true,
+            vlan: None,
             xdp: None,
         }
     }
@@ -172,6 +210,28 @@ pub(super) mod tests {
             let fault = Fault::Interface { name: "eth0".into(), problem: expected };
             assert_eq!(Interface::read(&message(flags, kind)).sender(), Err(fault), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn reads_vlan_devices() {
+        let read = |attributes: Vec<LinkAttribute>| {
+            let mut message = message(RUNNING, LinkLayerType::Ether);
+            message.attributes.extend(attributes);
+            Interface::read(&message).vlan
+        };
+        let info = || {
+            let data = InfoData::Vlan(vec![InfoVlan::Id(100)]);
+            LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Vlan), LinkInfo::Data(data)])
+        };
+        let below = LinkAttribute::Link(2);
+        let elsewhere = LinkAttribute::LinkNetNsId(0);
+        assert_eq!(read(vec![info(), below.clone()]), Some(Vlan { id: 100, below: Some(2) }));
+        assert_eq!(
+            read(vec![below.clone(), elsewhere, info()]),
+            Some(Vlan { id: 100, below: None })
+        );
+        let veth = LinkAttribute::LinkInfo(vec![LinkInfo::Kind(InfoKind::Veth)]);
+        assert_eq!(read(vec![veth, below]), None, "a veth has another end, not a lower one");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!
 //! | file | decides (pure) | does |
 //! |---|---|---|
-//! | `route` `entry` `interface` | what the kernel's answers mean | |
+//! | `route` `entry` `interface` `outlet` | what the kernel's answers mean | |
 //! | `finding` `watched` `change` | what is reported, what an event can touch | |
 //! | `requests` `events` | | talk to the kernel |
 //! | `reader` `watcher` `neighbours` | | keep ways true |
@@ -22,6 +22,7 @@ mod finding;
 mod follow;
 mod interface;
 mod neighbours;
+mod outlet;
 mod reader;
 mod requests;
 mod route;
@@ -31,6 +32,6 @@ mod watcher;
 mod way;
 
 pub use addresses::{local_addresses, watch_local_addresses};
-pub use interface::{AttachedXdp, Interface, XdpAttachMode, interface};
+pub use interface::{AttachedXdp, Interface, Vlan, XdpAttachMode, interface};
 pub use neighbours::{Neighbours, resolve_once};
-pub use way::{Fault, InterfaceProblem, Way, WayEvent};
+pub use way::{Fault, InterfaceProblem, Via, Way, WayEvent};

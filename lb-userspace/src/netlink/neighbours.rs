@@ -20,11 +20,13 @@ use super::{
 
 /// Keeps the ways to a set of addresses true, in a task that ends with this.
 ///
-/// * Neighbours whose hardware address is not known are asked for at once and then every second;
-///   those that the kernel has not heard of for a while, every ten seconds.
-/// * A neighbour that does not answer is reported ([`Fault::Unresolved`]) only when the kernel has
-///   marked it failed, after three seconds with the kernel's defaults, or after five in any case.
-///   Until then its former way stands.
+/// * Neighbours whose hardware address is not known are asked for at once and then twice a second;
+///   those that were known, once a second until they are reported.
+/// * Those that are known are probed every two seconds. One that does not answer the kernel's probes,
+///   with its defaults three of one second each, is asked for anew.
+/// * A neighbour that does not answer is reported ([`Fault::Unresolved`]) after five seconds. One that
+///   was known is reported as soon as the kernel has marked it failed, which with its defaults takes
+///   three. Until then its former way stands.
 /// * The kernel gives up a neighbour that it knew without asking everybody. That is done first: one
 ///   that moved to another hardware address is reported with it, and never as lost.
 /// * A route that is gone, or an interface that is down, is reported at once.
@@ -38,11 +40,12 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    /// Watches nothing yet. Must be called in a runtime.
+    /// Watches nothing yet. `attached` are the names of the interfaces by which packets come in. Must
+    /// be called in a runtime.
     ///
     /// The task waits when nobody takes `events`, and ends when nobody can.
-    pub fn start(events: mpsc::Sender<WayEvent>) -> io::Result<Self> {
-        let watcher = Watcher::open()?;
+    pub fn start(attached: BTreeSet<String>, events: mpsc::Sender<WayEvent>) -> io::Result<Self> {
+        let watcher = Watcher::open(attached)?;
         let (orders, received) = mpsc::unbounded_channel();
         Ok(Self { orders, _task: Task::spawn(run(watcher, received, events)) })
     }
@@ -81,13 +84,15 @@ async fn run(
 
 /// The ways to these addresses as they are now; neighbours have until `patience` ends to answer.
 ///
-/// Returns as soon as all ways are known or have failed. Must be called in a runtime.
+/// Returns as soon as all ways are known or have failed. `attached` are the names of the interfaces
+/// by which packets come in. Must be called in a runtime.
 pub async fn resolve_once(
+    attached: BTreeSet<String>,
     addresses: &BTreeSet<IpAddr>,
     patience: Duration,
 ) -> BTreeMap<IpAddr, Result<Way, Fault>> {
     let deadline = Instant::now() + patience;
-    let mut watcher = match Watcher::open() {
+    let mut watcher = match Watcher::open(attached) {
         Ok(watcher) => watcher,
         Err(error) => {
             let fault = Fault::Unreadable(error.to_string());

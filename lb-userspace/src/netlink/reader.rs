@@ -1,7 +1,7 @@
 //! Reads the kernel's tables in rounds.
 
 use std::{
-    collections::{BTreeMap, btree_map},
+    collections::{BTreeMap, BTreeSet, btree_map},
     io,
     net::IpAddr,
     time::Duration,
@@ -10,11 +10,13 @@ use std::{
 use tokio::time::Instant;
 
 use super::{
-    entry::{Care, Entry},
+    entry::Entry,
     finding::Finding,
     interface::Interface,
+    outlet::Outlet,
     requests::{Requests, is_lost},
-    route::{self, Hop},
+    route::{self, Hop, Next},
+    way::Way,
 };
 
 /// Reads the kernel's tables in rounds: what many addresses have in common, an interface or a
@@ -22,7 +24,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Reader {
     requests: Requests,
-    care: Care,
+    /// Names of the interfaces by which packets come in.
+    attached: BTreeSet<String>,
     interfaces: BTreeMap<u32, Option<Interface>>,
     entries: BTreeMap<Neighbour, Entry>,
     /// When the kernel was last told to ask.
@@ -30,28 +33,44 @@ pub(super) struct Reader {
 }
 
 /// Index of an interface, and an address behind it.
-type Neighbour = (u32, IpAddr);
+pub(super) type Neighbour = (u32, IpAddr);
 
-/// Shortest time between two requests to ask again for a neighbour that did not answer, a little
-/// less than the time between two looks at it: the kernel may be set up to give up within
-/// milliseconds, and says so each time.
-const ASK_AGAIN: Duration = Duration::from_millis(900);
+/// How a neighbour is asked that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Care {
+    /// As the kernel does it: once a second, three times, and then no more until it is told to.
+    Patient,
+    /// Anew with every look: it is to be found as soon as it is there.
+    Insistent,
+}
+
+/// Shortest time between two requests to ask again for a neighbour that did not answer: the kernel
+/// may be set up to give up within milliseconds, and says so each time. Much less than the time
+/// between two looks, so that one of them is not in vain: an interface that has just come up may have
+/// no address to ask from yet.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Reader {
-    /// Must be called in a runtime.
-    pub(super) fn open() -> io::Result<Self> {
+    /// `attached` are the names of the interfaces by which packets come in. Must be called in a
+    /// runtime.
+    pub(super) fn open(attached: BTreeSet<String>) -> io::Result<Self> {
         Ok(Self {
             requests: Requests::open()?,
-            care: Care::Missing,
+            attached,
             interfaces: BTreeMap::new(),
             entries: BTreeMap::new(),
             asked: BTreeMap::new(),
         })
     }
 
+    /// Connects anew.
+    pub(super) fn reopen(&mut self) -> io::Result<()> {
+        self.requests = Requests::open()?;
+        Ok(())
+    }
+
     /// Forgets what was read.
-    pub(super) fn begin_round(&mut self, care: Care) {
-        self.care = care;
+    pub(super) fn begin_round(&mut self) {
         self.interfaces.clear();
         self.entries.clear();
         self.asked.retain(|_, at| at.elapsed() < ASK_AGAIN);
@@ -60,8 +79,12 @@ impl Reader {
     /// Looks up the way to an address, and has the kernel ask for the next hop if need be.
     ///
     /// An error says that the connection is lost.
-    pub(super) async fn look(&mut self, address: IpAddr) -> io::Result<(Option<Hop>, Finding)> {
-        match self.try_look(address).await {
+    pub(super) async fn look(
+        &mut self,
+        address: IpAddr,
+        care: Care,
+    ) -> io::Result<(Option<Hop>, Finding)> {
+        match self.try_look(address, care).await {
             Err(error) if !is_lost(&error) => {
                 tracing::warn!(%address, %error, "the kernel does not tell the way");
                 Ok((None, Finding::Unreadable(error.to_string())))
@@ -70,23 +93,45 @@ impl Reader {
         }
     }
 
-    async fn try_look(&mut self, address: IpAddr) -> io::Result<(Option<Hop>, Finding)> {
-        let hop = match self.requests.route(address).await {
-            Ok(answer) => route::hop(address, &answer),
+    /// Has the kernel make sure of a neighbour's hardware address, unless somebody else does.
+    ///
+    /// An error says that the connection is lost.
+    pub(super) async fn probe(&mut self, (interface, address): Neighbour) -> io::Result<()> {
+        let probed = match self.requests.entry(interface, address).await {
+            Ok(Entry::Known(_)) => self.requests.probe(interface, address).await,
+            other => other.map(drop),
+        };
+        self.forgive((interface, address), probed)
+    }
+
+    async fn try_look(
+        &mut self,
+        address: IpAddr,
+        care: Care,
+    ) -> io::Result<(Option<Hop>, Finding)> {
+        let next = match self.requests.route(address).await {
+            Ok(answer) => route::next(address, &answer),
             Err(error) => Err(route::refusal(&error).ok_or(error)?),
         };
-        let hop = match hop {
-            Ok(hop) => hop,
+        let hop = match next {
+            Ok(Next::Hop(hop)) => hop,
+            Ok(Next::Here) => return Ok((None, Finding::Way(Way::here(address)))),
             Err(fault) => return Ok((None, Finding::Fault(fault))),
         };
         let interface = self.interface(hop.interface).await?;
         let entry = match &interface {
             // Over another one the kernel would ask in vain.
-            Some(interface) if interface.sender().is_ok() => self.entry(&hop).await?,
+            Some(interface) if interface.sender().is_ok() => self.entry(&hop, care).await?,
             _ => Entry::Absent,
         };
-        let finding = Finding::new(&hop, interface.as_ref(), entry);
-        Ok((Some(hop), finding))
+        let finding = Finding::new(address, &hop, interface.as_ref(), entry);
+        let Some(interface) = interface else { return Ok((Some(hop), finding)) };
+        let below = match interface.vlan.and_then(|vlan| vlan.below) {
+            Some(below) => self.interface(below).await?,
+            None => None,
+        };
+        let outlet = Outlet::of(&interface, below.as_ref(), &self.attached);
+        Ok((Some(hop), finding.by(outlet)))
     }
 
     async fn interface(&mut self, index: u32) -> io::Result<Option<Interface>> {
@@ -98,18 +143,23 @@ impl Reader {
         })
     }
 
-    async fn entry(&mut self, hop: &Hop) -> io::Result<Entry> {
+    async fn entry(&mut self, hop: &Hop, care: Care) -> io::Result<Entry> {
         let neighbour = (hop.interface, hop.neighbour);
         if let Some(entry) = self.entries.get(&neighbour) {
             return Ok(*entry);
         }
         let entry = self.requests.entry(hop.interface, hop.neighbour).await?;
-        if matches!(entry, Entry::Known(_) | Entry::Stale(_)) {
+        match entry {
             // It has answered. When it falls silent it is asked again without delay.
-            self.asked.remove(&neighbour);
-        }
-        if entry.wants_asking(self.care) {
-            self.ask(neighbour, entry).await?;
+            Entry::Known(_) | Entry::Kept(_) => drop(self.asked.remove(&neighbour)),
+            Entry::Absent => self.ask(neighbour, entry).await?,
+            Entry::Failed if !self.was_asked(neighbour) => self.ask(neighbour, entry).await?,
+            Entry::Asking if care == Care::Insistent && !self.was_asked(neighbour) => {
+                let forgotten = self.requests.forget(hop.interface, hop.neighbour).await;
+                self.forgive(neighbour, forgotten)?;
+                self.ask(neighbour, Entry::Absent).await?;
+            }
+            Entry::Failed | Entry::Asking => {}
         }
         // Only now: whoever cancels this before looks again, and has to get as far as asking.
         self.entries.insert(neighbour, entry);
@@ -117,13 +167,19 @@ impl Reader {
     }
 
     async fn ask(&mut self, neighbour: Neighbour, entry: Entry) -> io::Result<()> {
-        let last = self.asked.get(&neighbour);
-        if entry == Entry::Failed && last.is_some_and(|last| last.elapsed() < ASK_AGAIN) {
-            return Ok(());
-        }
         self.asked.insert(neighbour, Instant::now());
         let (interface, address) = neighbour;
-        match self.requests.ask(interface, address, entry).await {
+        let asked = self.requests.ask(interface, address, entry).await;
+        self.forgive(neighbour, asked)
+    }
+
+    fn was_asked(&self, neighbour: Neighbour) -> bool {
+        self.asked.get(&neighbour).is_some_and(|last| last.elapsed() < ASK_AGAIN)
+    }
+
+    /// Lets a request that came to nothing be; that the connection is lost stays an error.
+    fn forgive(&self, (interface, address): Neighbour, outcome: io::Result<()>) -> io::Result<()> {
+        match outcome {
             Err(error) if !is_lost(&error) => {
                 // The next look tries again, and reports the neighbour if it stays silent.
                 tracing::debug!(%address, interface, %error, "the kernel does not ask");

@@ -3,7 +3,7 @@
 use std::{io, net::IpAddr, pin::pin, time::Duration};
 
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _};
-use netlink_packet_core::{NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
+use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::AddressMessage,
@@ -82,6 +82,33 @@ impl Requests {
         timeout(LONGEST_WAIT, request.execute()).await?.map_err(error)
     }
 
+    /// Has the kernel ask a neighbour, at the hardware address that it knows, whether it is still
+    /// there; if it is not, the kernel gives it up.
+    pub(super) async fn probe(&self, interface: u32, neighbour: IpAddr) -> io::Result<()> {
+        let mut question = entry::question(interface, neighbour);
+        question.header.state = NeighbourState::Probe;
+        let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(question));
+        // Not one that is gone meanwhile, and without `NLM_F_REPLACE`, which would also say that an
+        // IPv6 neighbour is no router.
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        self.order(message).await
+    }
+
+    /// Has the kernel forget a neighbour, as `ip neighbour del` does.
+    pub(super) async fn forget(&self, interface: u32, neighbour: IpAddr) -> io::Result<()> {
+        let question = entry::question(interface, neighbour);
+        let mut message = NetlinkMessage::from(RouteNetlinkMessage::DelNeighbour(question));
+        message.header.flags = NLM_F_REQUEST | NLM_F_ACK;
+        self.order(message).await
+    }
+
+    /// Has something done. That what it is about is not there any more is no error.
+    async fn order(&self, message: NetlinkMessage<RouteNetlinkMessage>) -> io::Result<()> {
+        let answers = self.handle.clone().request(message).map_err(error)?;
+        if_there(first(answers.map(read_outcome)).await)?;
+        Ok(())
+    }
+
     /// An interface by its index.
     pub(super) async fn interface(&self, index: u32) -> io::Result<Option<Interface>> {
         self.one_interface(self.handle.link().get().match_index(index)).await
@@ -141,6 +168,14 @@ fn read_neighbour(
         NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message)) => Ok(message),
         NetlinkPayload::Error(error) => Err(rtnetlink::Error::NetlinkError(error)),
         _ => Err(rtnetlink::Error::UnexpectedMessage(message)),
+    }
+}
+
+/// An acknowledgement does not get as far as this: it ends the answers.
+fn read_outcome(message: NetlinkMessage<RouteNetlinkMessage>) -> Result<(), rtnetlink::Error> {
+    match message.payload {
+        NetlinkPayload::Error(error) => Err(rtnetlink::Error::NetlinkError(error)),
+        _ => Ok(()),
     }
 }
 

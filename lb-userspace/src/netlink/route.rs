@@ -16,6 +16,15 @@ use nix::errno::Errno;
 
 use super::way::Fault;
 
+/// Where the kernel takes packets for an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// It sends them to another machine.
+    Hop(Hop),
+    /// It keeps them: the address is this machine's own.
+    Here,
+}
+
 /// Where the kernel sends packets for an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hop {
@@ -41,11 +50,11 @@ pub(super) fn question(address: IpAddr) -> RouteMessage {
 }
 
 /// Reads the answer to [`question`].
-pub(super) fn hop(address: IpAddr, answer: &RouteMessage) -> Result<Hop, Fault> {
+pub(super) fn next(address: IpAddr, answer: &RouteMessage) -> Result<Next, Fault> {
     let no_route = |reason: &str| Err(Fault::NoRoute(reason.into()));
     match answer.header.kind {
         RouteType::Unicast => {}
-        RouteType::Local => return Err(Fault::Local),
+        RouteType::Local => return Ok(Next::Here),
         RouteType::Broadcast | RouteType::Anycast | RouteType::Multicast => {
             return no_route("it is not the address of a single machine");
         }
@@ -70,7 +79,7 @@ pub(super) fn hop(address: IpAddr, answer: &RouteMessage) -> Result<Hop, Fault> 
     let Some(interface) = interface else {
         return no_route("the kernel names no interface for it");
     };
-    Ok(Hop {
+    Ok(Next::Hop(Hop {
         interface,
         neighbour: gateway.unwrap_or(address),
         source: found.source.unwrap_or(match address {
@@ -78,7 +87,7 @@ pub(super) fn hop(address: IpAddr, answer: &RouteMessage) -> Result<Hop, Fault> 
             IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
         }),
         mtu: found.mtu,
-    })
+    }))
 }
 
 /// Reads a refusal to answer [`question`]; `None` if it says nothing about the route.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{
     finding::Finding,
+    reader::Care,
     route::Hop,
     way::{Fault, Way},
 };
@@ -15,6 +16,8 @@ use super::{
 pub(super) struct Watched {
     /// Where its packets go, if a route leads there.
     pub(super) hop: Option<Hop>,
+    /// Where they went when a way was found last.
+    known_hop: Option<Hop>,
     reported: Option<Result<Way, Fault>>,
     doubt: Option<Doubt>,
     is_settled: bool,
@@ -45,6 +48,9 @@ impl Watched {
     /// then the former way stands.
     pub(super) fn learn(&mut self, finding: Finding, now: Instant) -> Option<Result<Way, Fault>> {
         self.is_settled = matches!(finding, Finding::Way(_));
+        if self.is_settled {
+            self.known_hop = self.hop;
+        }
         if !matches!(finding, Finding::Unanswered { .. }) {
             self.doubt = None;
         }
@@ -85,6 +91,20 @@ impl Watched {
     /// What was reported last.
     pub(super) const fn reported(&self) -> Option<&Result<Way, Fault>> {
         self.reported.as_ref()
+    }
+
+    /// The next hop's hardware address if the last look found a way.
+    pub(super) fn destination(&self) -> Option<[u8; 6]> {
+        let way = self.reported.as_ref()?.as_ref().ok()?;
+        self.is_settled.then_some(way.destination)
+    }
+
+    /// How hard its next hop is to be asked. One that is known may be slow to answer.
+    pub(super) fn care(&self) -> Care {
+        match self.reported {
+            Some(Ok(_)) if self.hop == self.known_hop => Care::Patient,
+            _ => Care::Insistent,
+        }
     }
 
     /// What to say of the address when there is no time to wait for a report.

@@ -12,10 +12,9 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep, sle
 
 use super::{
     change::Change,
-    entry::Care,
     events::{BURST, Event, Events},
     finding::Finding,
-    reader::Reader,
+    reader::{Care, Neighbour, Reader},
     route::Hop,
     watched::Watched,
     way::{Fault, Way, WayEvent},
@@ -36,8 +35,11 @@ pub(super) struct Watcher {
     due: BTreeSet<IpAddr>,
     /// When that begins; `None` if nothing is due.
     due_at: Option<Instant>,
+    /// Next hops whose hardware addresses are still to be made sure of.
+    probes: BTreeSet<Neighbour>,
     retry: Interval,
-    keep_alive: Interval,
+    probe: Interval,
+    look_anyway: Interval,
 }
 
 const GROUPS: [MulticastGroup; 8] = [
@@ -51,25 +53,32 @@ const GROUPS: [MulticastGroup; 8] = [
     MulticastGroup::Ipv6Rule,
 ];
 
-/// Time between looks at an address that has no way.
-const RETRY: Duration = Duration::from_secs(1);
+/// Time between looks at an address that has no way: a machine that comes up is found in less.
+const RETRY: Duration = Duration::from_millis(500);
 
-/// Time between looks at everything, in which stale neighbours are asked too.
-const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Time between probes of a next hop. Nobody else makes sure of it, because packets that an XDP
+/// program sends do not use the kernel's entry: it would be believed for most of a minute.
+const PROBE: Duration = Duration::from_secs(2);
+
+/// Time between looks at everything without an event.
+const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 
 impl Watcher {
-    /// Watches nothing yet. Must be called in a runtime.
-    pub(super) fn open() -> io::Result<Self> {
+    /// Watches nothing yet. `attached` are the names of the interfaces by which packets come in. Must
+    /// be called in a runtime.
+    pub(super) fn open(attached: BTreeSet<String>) -> io::Result<Self> {
         Ok(Self {
             // First the events, so that no change falls between.
             events: Events::open(&GROUPS)?,
-            reader: Reader::open()?,
+            reader: Reader::open(attached)?,
             watched: BTreeMap::new(),
             round: BTreeSet::new(),
             due: BTreeSet::new(),
             due_at: None,
+            probes: BTreeSet::new(),
             retry: every(RETRY),
-            keep_alive: every(KEEP_ALIVE),
+            probe: every(PROBE),
+            look_anyway: every(LOOK_ANYWAY),
         })
     }
 
@@ -114,10 +123,13 @@ impl Watcher {
     }
 
     fn reopen(&mut self) {
-        let reopened = Events::open(&GROUPS).and_then(|events| Ok((events, Reader::open()?)));
+        let reopened = Events::open(&GROUPS).and_then(|events| {
+            self.reader.reopen()?;
+            Ok(events)
+        });
         // If there is none, the next use of the old one fails, and leads here again.
-        if let Ok((events, reader)) = reopened {
-            (self.events, self.reader) = (events, reader);
+        if let Ok(events) = reopened {
+            self.events = events;
             self.round = self.watched.keys().copied().collect();
         }
     }
@@ -125,11 +137,16 @@ impl Watcher {
     async fn try_next(&mut self) -> io::Result<WayEvent> {
         loop {
             while let Some(address) = self.round.first().copied() {
-                let (hop, finding) = self.reader.look(address).await?;
+                let care = self.watched.get(&address).map_or(Care::Patient, Watched::care);
+                let (hop, finding) = self.reader.look(address, care).await?;
                 self.round.remove(&address);
                 if let Some(way) = self.learn(address, hop, finding) {
                     return Ok(WayEvent { address, way });
                 }
+            }
+            while let Some(neighbour) = self.probes.first().copied() {
+                self.reader.probe(neighbour).await?;
+                self.probes.remove(&neighbour);
             }
             self.collect().await?;
         }
@@ -158,15 +175,20 @@ impl Watcher {
                     }
                 }
             },
-            () = sleep_until(due_at), if self.due_at.is_some() => self.begin_round(Care::Missing),
+            () = sleep_until(due_at), if self.due_at.is_some() => self.begin_round(),
             _ = self.retry.tick() => {
                 let unsettled = self.watched.iter().filter(|(_, watched)| !watched.is_settled());
                 self.due.extend(unsettled.map(|(address, _)| *address));
-                self.begin_round(Care::Missing);
+                self.begin_round();
             }
-            _ = self.keep_alive.tick() => {
+            _ = self.probe.tick() => {
+                let settled = self.watched.values().filter(|watched| watched.is_settled());
+                let hops = settled.filter_map(|watched| watched.hop);
+                self.probes = hops.map(|hop| (hop.interface, hop.neighbour)).collect();
+            }
+            _ = self.look_anyway.tick() => {
                 self.due.extend(self.watched.keys());
-                self.begin_round(Care::Stale);
+                self.begin_round();
             }
         }
         Ok(())
@@ -176,7 +198,9 @@ impl Watcher {
         let touched = self
             .watched
             .iter()
-            .filter(|(address, watched)| change.touches(**address, watched.hop.as_ref()))
+            .filter(|(address, watched)| {
+                change.touches(**address, watched.hop.as_ref(), watched.destination())
+            })
             .map(|(address, _)| *address);
         self.due.extend(touched);
         if !self.due.is_empty() && self.due_at.is_none() {
@@ -184,10 +208,10 @@ impl Watcher {
         }
     }
 
-    fn begin_round(&mut self, care: Care) {
+    fn begin_round(&mut self) {
         self.round = std::mem::take(&mut self.due);
         self.due_at = None;
-        self.reader.begin_round(care);
+        self.reader.begin_round();
     }
 }
 

@@ -170,7 +170,7 @@ fn services(step: Cell<u16>) -> Vec<DesiredService> {
 }
 
 /// Every backend is behind interface 1, which is also where test runs say that packets come from.
-fn route(address: &Address) -> Option<Route> {
+fn route(_: Forward, address: &Address) -> Option<Route> {
     let source: IpAddr = match IpAddr::from(*address) {
         IpAddr::V4(_) => IpAddr::from([10, 1, 255, 1]),
         IpAddr::V6(_) => IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 2, 1]),

@@ -4,7 +4,6 @@ use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, bail};
 use aya::{Ebpf, maps::Map};
-use lb_common::{Backend, FlowSet, Service, Settings, SlotLine};
 use lb_userspace::datapath::{
     Mapped, Value,
     arrays::{Arrays, Lengths},
@@ -14,20 +13,34 @@ use super::balancer::LIMITS;
 
 /// The arrays, all of them zeroed.
 pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
-    let Lengths { services, slots, backends, flows } = Lengths::from(&LIMITS);
+    let lengths = Lengths::from(&LIMITS);
     let mut arrays = Arrays {
         settings: mapped(ebpf, "SETTINGS", 1)?,
-        services: mapped(ebpf, "SERVICES", services)?,
-        slots: mapped(ebpf, "SLOTS", slots)?,
-        backends: mapped(ebpf, "BACKENDS", backends)?,
-        flows: mapped(ebpf, "FLOWS", flows)?,
+        services: mapped(ebpf, "SERVICES", lengths.services)?,
+        slots: mapped(ebpf, "SLOTS", lengths.slots)?,
+        backends: mapped(ebpf, "BACKENDS", lengths.backends)?,
+        flows: mapped(ebpf, "FLOWS", lengths.flows)?,
+        policies: mapped(ebpf, "POLICIES", lengths.policies)?,
+        ranges: mapped(ebpf, "RANGES", lengths.ranges)?,
+        fragments: mapped(ebpf, "FRAGMENTS", lengths.fragments)?,
+        buckets: mapped(ebpf, "BUCKETS", lengths.policies)?,
+        source_buckets: mapped(ebpf, "SOURCE_BUCKETS", lengths.sources)?,
     };
-    arrays.settings.replace(0, Settings::default());
-    (0..arrays.services.len()).for_each(|i| arrays.services.replace(i, Service::default()));
-    (0..arrays.slots.len()).for_each(|i| arrays.slots.replace(i, SlotLine::default()));
-    (0..arrays.backends.len()).for_each(|i| arrays.backends.replace(i, Backend::default()));
-    (0..arrays.flows.len()).for_each(|i| arrays.flows.replace(i, FlowSet::default()));
+    empty(&mut arrays.settings);
+    empty(&mut arrays.services);
+    empty(&mut arrays.slots);
+    empty(&mut arrays.backends);
+    empty(&mut arrays.flows);
+    empty(&mut arrays.policies);
+    empty(&mut arrays.ranges);
+    empty(&mut arrays.fragments);
+    empty(&mut arrays.buckets);
+    empty(&mut arrays.source_buckets);
     Ok(arrays)
+}
+
+fn empty<T: Value + Default>(array: &mut Mapped<T>) {
+    (0..array.len()).for_each(|index| array.replace(index, T::default()));
 }
 
 /// The values of one array.

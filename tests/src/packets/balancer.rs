@@ -29,7 +29,14 @@ use super::{
 };
 
 /// Room for some dozens of services, and a flow cache so small that flows push each other out.
-pub const LIMITS: Limits = Limits { services: 64, backends: 128, slots: 1 << 18, flows: 64 };
+pub const LIMITS: Limits = Limits {
+    services: 64,
+    backends: 128,
+    slots: 1 << 18,
+    flows: 64,
+    nat_flows: 64,
+    sources: 64,
+};
 
 /// Both balancers. Frames go through the kernel's and then through the host's.
 pub struct Balancer {

@@ -3,8 +3,14 @@
 use std::cell::Cell;
 
 use lb_common::{
-    Backend, Counters, FlowSet, Service, Settings, SlotLine, Tables,
-    flow::{InsertBudget, Remembered},
+    Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
+    bucket::{Bucket, SourceBuckets},
+    flow::{InsertBudget, Remembered, TICK},
+    host::Translations,
+    nat::{Translation, Tuple},
+    ranges::RangeLine,
+    service::Prefix,
+    tables::NotAdded,
 };
 use lb_userspace::datapath::arrays::{Arrays, Lengths};
 
@@ -14,6 +20,11 @@ use super::program::INGRESS;
 pub(super) struct Changing {
     pub(super) flows: Vec<FlowSet>,
     budget: InsertBudget,
+    replies: InsertBudget,
+    buckets: Vec<Bucket>,
+    source_buckets: Vec<SourceBuckets>,
+    pub(super) fragments: Vec<FlowSet>,
+    pub(super) translations: Translations,
     pub(super) services: Vec<Cell<Counters>>,
     pub(super) backends: Vec<Cell<Counters>>,
     /// The last known tick of the kernel's clock.
@@ -31,6 +42,11 @@ impl Changing {
         Self {
             flows: (0..lengths.flows).map(|_| FlowSet::default()).collect(),
             budget: InsertBudget::default(),
+            replies: InsertBudget::default(),
+            buckets: (0..lengths.policies).map(|_| Bucket::default()).collect(),
+            source_buckets: (0..lengths.sources).map(|_| SourceBuckets::default()).collect(),
+            fragments: (0..lengths.fragments).map(|_| FlowSet::default()).collect(),
+            translations: Translations::new(lengths.translations as usize),
             services: counters(services),
             backends: counters(lengths.backends),
             now: Cell::new(now),
@@ -97,6 +113,58 @@ impl Tables for Beside<'_> {
         self.changing.now.set(now);
         self.changing.disputed.set(self.changing.disputed.get() + 1);
         now
+    }
+
+    fn reply_budget(&self) -> Option<&InsertBudget> {
+        Some(&self.changing.replies)
+    }
+
+    fn jiffies(&self) -> u64 {
+        u64::from(self.changing.now.get()) << TICK
+    }
+
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        self.arrays.policy(index)
+    }
+
+    fn source_rule(&self, policy: u32, source: &Address) -> Option<bool> {
+        self.arrays.source_rule(policy, source)
+    }
+
+    fn bucket(&self, policy: u32) -> Option<&Bucket> {
+        self.changing.buckets.get(policy as usize)
+    }
+
+    fn source_buckets(&self, set: u32) -> Option<&SourceBuckets> {
+        self.changing.source_buckets.get(set as usize)
+    }
+
+    fn server(&self, policy: u32, id: (u64, u32)) -> Option<u16> {
+        self.arrays.server(policy, id)
+    }
+
+    fn range_line(&self, line: u32) -> Option<&RangeLine> {
+        self.arrays.range_line(line)
+    }
+
+    fn prefix(&self, address: &Address) -> Option<Prefix> {
+        self.arrays.prefix(address)
+    }
+
+    fn fragment_set(&self, set: u32) -> Option<&FlowSet> {
+        self.changing.fragments.get(set as usize)
+    }
+
+    fn translation(&self, tuple: &Tuple) -> Option<&Translation> {
+        self.changing.translations.get(tuple)
+    }
+
+    fn add_translation(&self, tuple: &Tuple, translation: &Translation) -> Result<(), NotAdded> {
+        self.changing.translations.add(tuple, translation)
+    }
+
+    fn remove_translation(&self, tuple: &Tuple) {
+        self.changing.translations.remove(tuple);
     }
 
     fn ingress(&self) -> u32 {

@@ -5,7 +5,7 @@ use std::{marker::PhantomData, net::IpAddr};
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{HashMap, LpmTrie, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
 };
 use lb_common::{
     Address, DecapVerdict,
@@ -27,13 +27,16 @@ pub struct Decap {
     _thread: PhantomData<*const ()>,
 }
 
+/// Where the far ends of tests open GUE: not the usual port.
+pub const GUE_PORT: u16 = 6666;
+
 /// Load balancers as a prefix: the address and how many of its bits count.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefix(pub IpAddr, pub u32);
 
 impl Decap {
     /// Loads the program of a machine with `own` addresses, which opens tunnels of these sources if
-    /// the packets in them are for `targets`. The calling thread stays on its processor from now on.
+    /// the packets in them are for `targets`, and GUE on [`GUE_PORT`]. The calling thread stays on its processor from now on.
     pub fn load(sources: &[Prefix], own: &[IpAddr], targets: &[IpAddr]) -> anyhow::Result<Self> {
         stay_on_this_cpu()?;
         let mut ebpf = Ebpf::load(objects::DECAP)?;
@@ -52,6 +55,8 @@ impl Decap {
                 set.insert(key, before | bit, 0)?;
             }
         }
+        let map = ebpf.map_mut("DECAP_GUE_PORT").context("no DECAP_GUE_PORT")?;
+        Array::<_, u32>::try_from(map)?.set(0, u32::from(GUE_PORT), 0)?;
         Ok(Self {
             kernel: Program::load(ebpf)?,
             gate: Lists { sources: sources.to_vec(), own: own.to_vec(), targets: targets.to_vec() },
@@ -105,6 +110,10 @@ impl Gate for Lists {
 
     fn admits(&self, destination: &Address) -> bool {
         self.targets.contains(&IpAddr::from(*destination))
+    }
+
+    fn gue_port(&self) -> u16 {
+        GUE_PORT
     }
 }
 

@@ -101,7 +101,9 @@ impl Kind {
     #[must_use]
     pub fn overhead(self) -> usize {
         match (self.forward(), self.backend()) {
-            (Forward::L2, _) => 0,
+            (Forward::L2 | Forward::Nat, _) => 0,
+            (Forward::Gue, IpAddr::V4(_)) => 32,
+            (Forward::Gue, IpAddr::V6(_)) => 52,
             (Forward::Ipip, IpAddr::V4(_)) => 20,
             (Forward::Ipip, IpAddr::V6(_)) => 40,
         }
@@ -161,7 +163,7 @@ pub fn balancer() -> Balancer {
 
 /// The way to a backend, which its address tells.
 #[must_use]
-pub fn route(address: &Address) -> Option<Route> {
+pub fn route(_: Forward, address: &Address) -> Option<Route> {
     let address = IpAddr::from(*address);
     let kind = Kind::ALL.iter().find(|kind| kind.backend() == address)?;
     kind.route()

@@ -14,6 +14,7 @@ mod program;
 mod shape;
 mod tunnel;
 
+pub mod corpus;
 pub mod failure;
 pub mod fixture;
 pub mod pcap;
@@ -21,8 +22,11 @@ pub mod properties;
 pub mod random;
 
 pub use balancer::{Balancer, LIMITS};
-pub use decap::{Decap, Prefix};
+pub use decap::{Decap, GUE_PORT, Prefix};
 pub use outcome::{Outcome, Pair, Verdicts, XdpAction, hex};
 pub use program::{INGRESS, LONGEST_FRAME, SHORTEST_FRAME};
-pub use shape::{BALANCER_LINK, CLIENT_LINK, ETHERNET, Segment, Shape, Transport};
+pub use shape::{
+    BALANCER_LINK, CLIENT_LINK, ETHERNET, Extension, Segment, Shape, Tag, Transport, extended,
+    fragments, icmp, ip_offset, is_fragment, quic, tagged,
+};
 pub use tunnel::{Tunnel, relinked};

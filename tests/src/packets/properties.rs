@@ -1,53 +1,79 @@
 //! What holds for every frame, whatever the tables say: checked without the packet core.
+//!
+//! * A frame that is not sent on keeps its bytes.
+//! * One that is sent on has right lengths and checksums if the one that came had, and wrong ones
+//!   where that had wrong ones: a load balancer neither damages a packet nor hides the damage.
+//! * What the balancer puts around a packet, or writes as a reply, is right in any case.
 
-use etherparse::{Ipv4Header, Ipv6Header};
-use lb_common::Verdict;
+mod headers;
+mod replies;
+mod sums;
+mod translations;
+mod tunnels;
 
-use super::{
-    outcome::{Outcome, XdpAction},
-    shape::ETHERNET,
-};
+#[cfg(test)]
+mod tests;
 
-/// A frame that is not sent on keeps its bytes. One that is sent on keeps its packet, and an outer
-/// header before it is valid: lengths, protocol, and the checksum of IPv4.
+use lb_common::{DecapVerdict, Verdict};
+
+use self::{headers::Headers, translations::Scope};
+use super::outcome::{Outcome, XdpAction};
+
+/// Reasons of verdicts whose frame the balancer has written itself. They are named by their words
+/// so that these checks know nothing else of the core.
+const REPLIES: [&str; 4] = ["echo_answered", "too_big_told", "hop_limit_told", "refused"];
+/// The reason of frames that are passed although they may have been translated: their backend is
+/// on the balancer's own machine.
+const DELIVERED: &str = "delivered";
+
+/// Checks what the balancer made of a frame.
+///
+/// # Errors
+/// What does not hold, as a sentence.
 pub fn check(input: &[u8], outcome: &Outcome<Verdict>) -> Result<(), String> {
     let bytes = &outcome.bytes;
-    if matches!(outcome.action, XdpAction::Pass | XdpAction::Drop) {
-        return (bytes == input)
-            .then_some(())
-            .ok_or_else(|| "a frame that was not sent has changed".to_owned());
+    let is_sent = matches!(outcome.action, XdpAction::Transmit | XdpAction::Redirect);
+    if bytes == input && !is_sent {
+        return Ok(());
     }
-    let packet = &input[ETHERNET..];
-    if !bytes.ends_with(packet) {
-        return Err("the packet has changed".to_owned());
+    let reason = outcome.verdict.reason();
+    if !is_sent && reason != DELIVERED {
+        return Err("a frame that was not sent has changed".to_owned());
     }
-    let outer = &bytes[ETHERNET..bytes.len() - packet.len()];
-    if outer.is_empty() {
-        return (bytes[12..ETHERNET] == input[12..ETHERNET])
-            .then_some(())
-            .ok_or_else(|| "the type of the frame has changed".to_owned());
+    let before = Headers::of(input).ok_or("something other than an IP packet was sent on")?;
+    let after = Headers::of(bytes).ok_or("what was sent is no IP packet")?;
+    if REPLIES.contains(&reason) {
+        return replies::check(&before, &after);
     }
-    let (length, protocol) = if packet[0] >> 4 == 4 {
-        (u16::from_be_bytes([packet[2], packet[3]]), 4)
-    } else {
-        (u16::from_be_bytes([packet[4], packet[5]]) + 40, 41)
-    };
-    match outer.len() {
-        Ipv4Header::MIN_LEN => {
-            let (header, _) = Ipv4Header::from_slice(outer).map_err(|error| error.to_string())?;
-            let is_valid = bytes[12..ETHERNET] == [8, 0]
-                && header.header_checksum == header.calc_header_checksum()
-                && header.total_len == length + 20
-                && header.protocol.0 == protocol;
-            is_valid.then_some(()).ok_or_else(|| format!("outer header {header:?}"))
+    match tunnels::open(&before, &after)? {
+        Some(inner) => {
+            let inner = Headers::of(&inner).ok_or("what is in the tunnel is no IP packet")?;
+            translations::check(&before, &inner, Scope::HopLimit)
         }
-        Ipv6Header::LEN => {
-            let (header, _) = Ipv6Header::from_slice(outer).map_err(|error| error.to_string())?;
-            let is_valid = bytes[12..ETHERNET] == [0x86, 0xdd]
-                && header.payload_length == length
-                && header.next_header.0 == protocol;
-            is_valid.then_some(()).ok_or_else(|| format!("outer header {header:?}"))
-        }
-        other => Err(format!("an outer header of {other} bytes")),
+        None => translations::check(&before, &after, Scope::Translation),
     }
+}
+
+/// Checks what the tunnel's far end made of a frame: only what it opened has changed, into the
+/// packet that was inside, of which nothing but the congestion mark differs.
+///
+/// # Errors
+/// What does not hold, as a sentence.
+pub fn check_far_end(input: &[u8], outcome: &Outcome<DecapVerdict>) -> Result<(), String> {
+    let bytes = &outcome.bytes;
+    if outcome.verdict != DecapVerdict::Opened {
+        let same = bytes == input;
+        return same.then_some(()).ok_or("a frame that was not opened has changed".to_owned());
+    }
+    let outer = Headers::of(input).ok_or("something other than an IP packet was opened")?;
+    let inner = Headers::of(bytes).ok_or("what was in the tunnel is no IP packet")?;
+    let start = input.len() - inner.packet().len();
+    if start < outer.transport {
+        return Err("more than the outer header is gone".to_owned());
+    }
+    let ether_type = if inner.ipv6 { [0x86, 0xdd] } else { [8, 0] };
+    let tags = &outer.link_types()[..outer.link_types().len() - 2];
+    let before = [&input[..12], tags, &ether_type, &input[start..]].concat();
+    let before = Headers::of(&before).ok_or("the packet in the tunnel was none")?;
+    translations::check_congestion_mark(&before, &inner)
 }

@@ -1,9 +1,21 @@
 //! A client's packet, as its parts.
 
+mod extension;
+mod fragment;
+pub mod icmp;
+pub mod quic;
+mod tags;
+
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
     IpHeaders, IpNumber, Ipv4Header, Ipv4Options, Ipv6Header, PacketBuilder, TcpHeader,
+};
+
+pub use self::{
+    extension::{Extension, extended},
+    fragment::{fragments, is_fragment},
+    tags::{Tag, ip_offset, tagged},
 };
 
 /// Hardware addresses of frames as they come in.
@@ -86,6 +98,16 @@ impl Shape {
             payload: (0..26).collect(),
             trailer: Vec::new(),
         }
+    }
+
+    /// The packet with which the service answers: addresses and ports change places.
+    #[must_use]
+    pub fn answer(&self) -> Self {
+        let transport = match self.transport {
+            Transport::Tcp(Segment::Syn) => Transport::Tcp(Segment::SynAck),
+            other => other,
+        };
+        Self { client: self.vip, vip: self.client, transport, ..self.clone() }
     }
 
     /// The frame: lengths and checksums are right.

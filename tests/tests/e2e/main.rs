@@ -17,3 +17,4 @@ mod operator;
 mod passing;
 mod registry;
 mod reload;
+mod ways;

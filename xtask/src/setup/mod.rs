@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use lb_ebpf_build::Toolchain;
 
-use self::{host::Host, progress::Progress, step::Step};
+use self::{host::Host, packages::Package, progress::Progress, step::Step};
 
 /// Install what building and testing need; on Debian and Ubuntu, as root
 #[derive(Args)]
@@ -30,7 +30,7 @@ impl Setup {
     /// Prepares the machine, or says what it would need.
     pub(crate) fn run(self) -> Result<ExitCode> {
         let host = Host::inspect();
-        let steps = survey(&host)?;
+        let steps = survey(&host, packages::FOR_TESTS)?;
         if steps.is_empty() {
             report()?;
             return Ok(ExitCode::SUCCESS);
@@ -41,7 +41,7 @@ impl Setup {
             print!("{}", plan::text(&steps, &hindrance, &host));
             return Ok(ExitCode::FAILURE);
         }
-        install(&steps, &host)?;
+        install(&steps, &host, packages::FOR_TESTS)?;
         report()?;
         Ok(ExitCode::SUCCESS)
     }
@@ -52,8 +52,20 @@ impl Setup {
 /// # Errors
 /// If something is missing that may not or cannot be installed; what to do has been printed then.
 pub(crate) fn ensure() -> Result<()> {
+    ensure_all(packages::FOR_TESTS)
+}
+
+/// Prepares the machine for booting other kernels; like [`ensure`].
+///
+/// # Errors
+/// As above.
+pub(crate) fn ensure_for_kernels() -> Result<()> {
+    ensure_all(&[packages::FOR_TESTS, packages::FOR_KERNELS].concat())
+}
+
+fn ensure_all(programs: &[Package]) -> Result<()> {
     let host = Host::inspect();
-    let steps = survey(&host)?;
+    let steps = survey(&host, programs)?;
     if steps.is_empty() {
         return Ok(());
     }
@@ -61,14 +73,14 @@ pub(crate) fn ensure() -> Result<()> {
         eprint!("{}", plan::text(&steps, &hindrance, &host));
         bail!("this machine lacks what is named above");
     }
-    install(&steps, &host)
+    install(&steps, &host, programs)
 }
 
 /// What is missing, as steps in the order in which they have to be taken.
-fn survey(host: &Host) -> Result<Vec<Step>> {
+fn survey(host: &Host, programs: &[Package]) -> Result<Vec<Step>> {
     let compiler = toolchain::compiler_step()?;
     let linker = toolchain::linker_step();
-    let mut wanted = packages::FOR_TESTS.to_vec();
+    let mut wanted = programs.to_vec();
     if linker.is_some() {
         wanted.extend(packages::FOR_LINKER);
     }
@@ -77,7 +89,7 @@ fn survey(host: &Host) -> Result<Vec<Step>> {
     Ok([packages, compiler, linker, lints].into_iter().flatten().collect())
 }
 
-fn install(steps: &[Step], host: &Host) -> Result<()> {
+fn install(steps: &[Step], host: &Host, programs: &[Package]) -> Result<()> {
     for (index, step) in steps.iter().enumerate() {
         let label = format!("[{}/{}] {}", index + 1, steps.len(), step.name);
         let mut progress = Progress::start(label);
@@ -85,7 +97,7 @@ fn install(steps: &[Step], host: &Host) -> Result<()> {
         progress.finish(if result.is_ok() { "done" } else { "failed" });
         result.with_context(|| format!("setup could not install {}", step.name))?;
     }
-    let left = survey(host)?;
+    let left = survey(host, programs)?;
     let names: Vec<_> = left.iter().map(|step| step.name.as_str()).collect();
     ensure!(
         left.is_empty(),

@@ -36,6 +36,14 @@ pub(super) const FOR_TESTS: &[Package] = &[
     Package::with_program("etcd-client", "etcdctl"),
 ];
 
+/// What `cargo xtask kernels` boots other kernels with, besides.
+pub(super) const FOR_KERNELS: &[Package] = &[
+    Package::with_program("qemu-system-x86", "qemu-system-x86_64"),
+    Package::with_program("kmod", "insmod"),
+    Package::with_program("binutils", "strip"),
+    Package::with_file("debian-archive-keyring", "/usr/share/keyrings/debian-archive-keyring.gpg"),
+];
+
 /// What bpf-linker is built from. Its LLVM is [`lb_ebpf_build::toolchain::LLVM_MAJOR`].
 pub(super) const FOR_LINKER: &[Package] = &[
     Package::with_program("g++", "g++"),

@@ -3,18 +3,22 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 
 mod maps;
+mod path;
+mod settle;
 mod tables;
 
 use aya_ebpf::{macros::xdp, programs::XdpContext};
-use lb_ebpf::XdpFrame;
-use tables::MapTables;
 
 #[xdp]
 fn balancer(context: XdpContext) -> u32 {
-    let tables = MapTables::new(&context);
-    let mut frame = XdpFrame::new(&context);
-    let verdict = lb_common::balance(&mut frame, &tables);
-    tables.settle(verdict)
+    path::path(&context)
+}
+
+/// The same for interfaces whose frames come in several buffers: jumbo frames. An interface has one
+/// of both.
+#[xdp(frags)]
+fn balancer_frags(context: XdpContext) -> u32 {
+    path::path(&context)
 }
 
 /// Tells the daemon the kernel's tick count, the clock of the flow cache: only test runs call it.

@@ -1,13 +1,18 @@
 //! The tables beside a packet, in maps.
 
 use aya_ebpf::{
-    EbpfContext as _, bindings::xdp_action, helpers::bpf_redirect,
+    EbpfContext as _, bindings::BPF_NOEXIST, btf_maps::lpm_trie::Key, helpers::bpf_redirect,
     helpers::generated::bpf_jiffies64, programs::XdpContext,
 };
-use core::cell::Cell;
 use lb_common::{
-    Action, Backend, Counters, FlowSet, Service, Settings, SlotLine, Tables, Verdict,
+    Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
+    bucket::{Bucket, SourceBuckets},
     flow::{InsertBudget, TICK},
+    nat::{Translation, Tuple},
+    policy::{RulePrefix, ServerKey},
+    ranges::RangeLine,
+    service::{MappedAddress, Prefix},
+    tables::NotAdded,
 };
 
 use crate::maps;
@@ -15,8 +20,6 @@ use crate::maps;
 /// The maps, seen by the program that runs for one packet.
 pub(crate) struct MapTables<'a> {
     context: &'a XdpContext,
-    /// What `bpf_redirect` answered.
-    redirected: Cell<u32>,
 }
 
 impl<'a> MapTables<'a> {
@@ -24,24 +27,7 @@ impl<'a> MapTables<'a> {
     #[inline(always)]
     #[must_use]
     pub(crate) const fn new(context: &'a XdpContext) -> Self {
-        Self { context, redirected: Cell::new(xdp_action::XDP_ABORTED) }
-    }
-
-    /// Counts the verdict and names its XDP action.
-    #[inline(always)]
-    #[must_use]
-    pub(crate) fn settle(&self, verdict: Verdict) -> u32 {
-        lb_ebpf::bump(maps::VERDICTS.get_ptr_mut(verdict as u32));
-        #[cfg(feature = "log")]
-        if verdict.action() == Action::Drop {
-            aya_log_ebpf::debug!(self.context, "dropped a packet, verdict {}", verdict as u32);
-        }
-        match verdict.action() {
-            Action::Pass => xdp_action::XDP_PASS,
-            Action::Transmit => xdp_action::XDP_TX,
-            Action::Redirect => self.redirected.get(),
-            Action::Drop => xdp_action::XDP_DROP,
-        }
+        Self { context }
     }
 }
 
@@ -82,6 +68,85 @@ impl Tables for MapTables<'_> {
     }
 
     #[inline(always)]
+    fn reply_budget(&self) -> Option<&InsertBudget> {
+        maps::REPLY_BUDGET.get(0)
+    }
+
+    #[inline(always)]
+    fn jiffies(&self) -> u64 {
+        jiffies()
+    }
+
+    #[inline(always)]
+    fn policy(&self, index: u32) -> Option<&Policy> {
+        maps::POLICIES.get(index)
+    }
+
+    #[inline(always)]
+    fn source_rule(&self, policy: u32, source: &Address) -> Option<bool> {
+        let prefix = RulePrefix { policy, address: source.mapped() };
+        let key = maps::RuleKey(Key::new(RulePrefix::BITS, prefix));
+        maps::SOURCE_RULES.get(&key.0).map(|allowed| *allowed != 0)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, policy: u32) -> Option<&Bucket> {
+        maps::BUCKETS.get(policy)
+    }
+
+    #[inline(always)]
+    fn source_buckets(&self, set: u32) -> Option<&SourceBuckets> {
+        maps::SOURCE_BUCKETS.get(set)
+    }
+
+    #[inline(always)]
+    fn server(&self, policy: u32, (id, length): (u64, u32)) -> Option<u16> {
+        let key = ServerKey { id, policy, length };
+        // SAFETY: the value is one aligned word, which a concurrent change cannot tear.
+        unsafe { maps::SERVERS.get(key) }.map(|backend| *backend as u16)
+    }
+
+    #[inline(always)]
+    fn range_line(&self, line: u32) -> Option<&RangeLine> {
+        maps::RANGES.get(line)
+    }
+
+    #[inline(always)]
+    fn prefix(&self, address: &Address) -> Option<Prefix> {
+        let key = maps::PrefixKey(Key::new(MappedAddress::BITS, MappedAddress::of(address)));
+        maps::PREFIXES.get(&key.0).copied()
+    }
+
+    #[inline(always)]
+    fn fragment_set(&self, set: u32) -> Option<&FlowSet> {
+        maps::FRAGMENTS.get(set)
+    }
+
+    #[inline(always)]
+    fn translation(&self, tuple: &Tuple) -> Option<&Translation> {
+        // SAFETY: what changes in a value are its cells, a word each. An entry that is removed at
+        // this moment may get another flow's value, of which this packet then sees a part: one
+        // packet of a flow that had ended.
+        unsafe { maps::TRANSLATIONS.get(tuple) }
+    }
+
+    #[inline(always)]
+    fn add_translation(&self, tuple: &Tuple, translation: &Translation) -> Result<(), NotAdded> {
+        /// `EEXIST`, negative as the kernel returns it.
+        const EXISTS: i32 = -17;
+
+        maps::TRANSLATIONS
+            .insert(tuple, translation, BPF_NOEXIST.into())
+            .map_err(|error| if error == EXISTS { NotAdded::Taken } else { NotAdded::Full })
+    }
+
+    #[inline(always)]
+    fn remove_translation(&self, tuple: &Tuple) {
+        // Nothing is lost if it is gone already.
+        let _ = maps::TRANSLATIONS.remove(tuple);
+    }
+
+    #[inline(always)]
     fn ingress(&self) -> u32 {
         // SAFETY: the context is the program's own.
         unsafe { (*self.context.as_ptr().cast::<aya_ebpf::bindings::xdp_md>()).ingress_ifindex }
@@ -89,8 +154,9 @@ impl Tables for MapTables<'_> {
 
     #[inline(always)]
     fn redirect(&self, interface: u32) {
+        // The answer is always to redirect: only unknown flags are refused here.
         // SAFETY: takes numbers only; an interface that does not exist is an error on the way out.
-        self.redirected.set(unsafe { bpf_redirect(interface, 0) } as u32);
+        let _ = unsafe { bpf_redirect(interface, 0) };
     }
 
     #[inline(always)]

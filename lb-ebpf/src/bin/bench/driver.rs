@@ -42,14 +42,20 @@ pub(crate) fn drive(context: &XdpContext, packet: extern "C" fn(*mut xdp_md) -> 
     xdp_action::XDP_PASS
 }
 
+/// What the packet path takes one off.
+const HOP_LIMIT: u8 = 64;
+
 #[inline(always)]
 fn write_client(frame: &mut XdpFrame<'_>, number: u32) -> Option<()> {
     let (address, port) = client(number);
     if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
-        frame.header_mut::<Ipv4Hdr>(Ethernet::LEN)?.src_addr = address.to_ne_bytes();
+        let ip = frame.header_mut::<Ipv4Hdr>(Ethernet::LEN)?;
+        ip.src_addr = address.to_ne_bytes();
+        ip.ttl = HOP_LIMIT;
         *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv4Hdr::LEN)? = port.to_ne_bytes();
     } else {
         *frame.header_mut::<[u8; 4]>(Ethernet::LEN + 20)? = address.to_ne_bytes();
+        frame.header_mut::<Ipv6Hdr>(Ethernet::LEN)?.hop_limit = HOP_LIMIT;
         *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv6Hdr::LEN)? = port.to_ne_bytes();
     }
     Some(())

@@ -11,12 +11,14 @@ mod driver;
 mod floor;
 #[path = "../balancer/maps/mod.rs"]
 mod maps;
+#[path = "../balancer/path.rs"]
+mod path;
+#[path = "../balancer/settle.rs"]
+mod settle;
 #[path = "../balancer/tables.rs"]
 mod tables;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use lb_ebpf::XdpFrame;
-use tables::MapTables;
 
 #[xdp]
 fn bench_driver(context: XdpContext) -> u32 {
@@ -30,7 +32,7 @@ fn bench_floor(context: XdpContext) -> u32 {
 
 #[xdp]
 fn bench_path(context: XdpContext) -> u32 {
-    driver::drive(&context, path)
+    driver::drive(&context, balancer)
 }
 
 /// What the driver costs by itself, with the call of a function.
@@ -41,12 +43,8 @@ extern "C" fn nothing(_context: *mut aya_ebpf::bindings::xdp_md) -> u32 {
 
 /// The whole of the `balancer` program.
 #[inline(never)]
-extern "C" fn path(context: *mut aya_ebpf::bindings::xdp_md) -> u32 {
-    let context = XdpContext::new(context);
-    let tables = MapTables::new(&context);
-    let mut frame = XdpFrame::new(&context);
-    let verdict = lb_common::balance(&mut frame, &tables);
-    tables.settle(verdict)
+extern "C" fn balancer(context: *mut aya_ebpf::bindings::xdp_md) -> u32 {
+    path::path(&XdpContext::new(context))
 }
 
 lb_ebpf::object!();

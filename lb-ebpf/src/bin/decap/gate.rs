@@ -6,7 +6,7 @@ use lb_common::{
     decap::{Gate, LocalAddress, SourcePrefix, known},
 };
 
-use crate::maps::{DECAP_ADDRESSES, DECAP_SOURCES, SourceKey};
+use crate::maps::{DECAP_ADDRESSES, DECAP_GUE_PORT, DECAP_SOURCES, SourceKey};
 
 /// The maps that `lbctl decap attach` fills.
 pub(crate) struct MapGate;
@@ -26,6 +26,11 @@ impl Gate for MapGate {
     #[inline(always)]
     fn admits(&self, destination: &Address) -> bool {
         is_known(destination, known::TARGET)
+    }
+
+    #[inline(always)]
+    fn gue_port(&self) -> u16 {
+        DECAP_GUE_PORT.get(0).map_or(0, |port| *port as u16)
     }
 }
 

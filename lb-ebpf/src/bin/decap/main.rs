@@ -12,7 +12,18 @@ use lb_ebpf::XdpFrame;
 
 #[xdp]
 fn decap(context: XdpContext) -> u32 {
-    let mut frame = XdpFrame::new(&context);
+    open(&context)
+}
+
+/// The same for interfaces whose frames come in several buffers: jumbo frames.
+#[xdp(frags)]
+fn decap_frags(context: XdpContext) -> u32 {
+    open(&context)
+}
+
+#[inline(always)]
+fn open(context: &XdpContext) -> u32 {
+    let mut frame = XdpFrame::new(context);
     let verdict = lb_common::decap::open(&mut frame, &MapGate);
     lb_ebpf::bump(maps::DECAP_VERDICTS.get_ptr_mut(verdict as u32));
     match verdict.action() {

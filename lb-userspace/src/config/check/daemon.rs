@@ -32,6 +32,14 @@ pub(super) fn daemon(raw: raw::Daemon) -> Checked<Daemon> {
         backends: number(raw.max_backends, "daemon.max_backends", 1, 65_535, default.backends)?,
         slots: number(raw.max_slots, "daemon.max_slots", 8192, 1 << 28, default.slots)?,
         flows: number(raw.max_flows, "daemon.max_flows", 1024, 1 << 28, default.flows)?,
+        nat_flows: number(
+            raw.max_nat_flows,
+            "daemon.max_nat_flows",
+            1024,
+            1 << 26,
+            default.nat_flows,
+        )?,
+        sources: number(raw.max_sources, "daemon.max_sources", 1024, 1 << 28, default.sources)?,
     };
     Ok(Daemon {
         interfaces,

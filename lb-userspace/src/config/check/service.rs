@@ -60,7 +60,8 @@ fn forward(raw: &Spanned<String>) -> Checked<Forward> {
     match raw.get_ref().as_str() {
         "l2" => Ok(Forward::L2),
         "ipip" => Ok(Forward::Ipip),
-        "gue" | "nat" => {
+        "gue" => Ok(Forward::Gue),
+        "nat" => {
             Err(fault(raw, field, "not available in this version: use \"l2\" or \"ipip\""))
         }
         _ => Err(fault(raw, field, "must be \"l2\" or \"ipip\"")),

@@ -15,6 +15,10 @@ use crate::{
 /// high one lets a flood push out flows that are remembered.
 const INSERTS_PER_TICK: u32 = 10_000;
 
+/// ICMP errors, echo replies and resets that one CPU may send in a tick: enough for operators who
+/// look around, too few to make a weapon of.
+const REPLIES_PER_TICK: u32 = 1000;
+
 impl Tables {
     /// Takes over arrays that are zero, or that an earlier daemon has filled with the same key.
     ///
@@ -25,8 +29,11 @@ impl Tables {
             hash_key,
             service_mask: arrays.services.len() as u32 - 1,
             flow_mask: arrays.flows.len() as u32 - 1,
-            every_port_services: arrays.settings[0].every_port_services,
+            features: arrays.settings[0].features,
             inserts_per_tick: INSERTS_PER_TICK,
+            replies_per_tick: REPLIES_PER_TICK,
+            fragment_mask: arrays.fragments.len() as u32 - 1,
+            source_mask: arrays.source_buckets.len() as u32 - 1,
         };
         let before = arrays.settings[0];
         let is_new = before == Settings::default();

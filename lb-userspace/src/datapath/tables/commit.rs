@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{Address, ServiceKey, Settings, Slot, SlotLine, Table};
+use lb_common::{Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, settings::feature};
 
 use super::{Retired, Tables, entries::Entered};
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 };
 
 impl Tables {
-    /// Makes the tables say what is desired. `route` tells the way to an address.
+    /// Makes the tables say what is desired. `route` tells the way to an address, for packets that
+    /// are forwarded like this.
     ///
     /// Each service changes as a whole or not at all. One that does not fit stays as it was, and does
     /// not keep others from changing.
@@ -22,12 +23,12 @@ impl Tables {
     pub fn commit(
         &mut self,
         desired: &[DesiredService],
-        route: impl Fn(&Address) -> Option<Route>,
+        route: impl Fn(Forward, &Address) -> Option<Route>,
     ) -> Committed {
         let mut committed = Committed::default();
-        let every_port = desired.iter().filter(|service| service.key.port() == 0).count() as u32;
-        let before = self.arrays.settings[0].every_port_services;
-        self.announce_every_port(every_port.max(before));
+        let features = desired.iter().map(features).fold(0, |all, service| all | service);
+        let before = self.arrays.settings[0].features;
+        self.announce(features | before);
         self.retire_services(desired);
         for service in desired {
             if self.current.get(&service.key) == Some(service) {
@@ -43,14 +44,14 @@ impl Tables {
                 }
             }
         }
-        self.announce_every_port(every_port);
+        self.announce(features);
         committed
     }
 
     pub(super) fn commit_service(
         &mut self,
         service: &DesiredService,
-        route: &impl Fn(&Address) -> Option<Route>,
+        route: &impl Fn(Forward, &Address) -> Option<Route>,
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         let id = self.identify(service, committed)?;
@@ -143,15 +144,19 @@ impl Tables {
         Ok(Table::new(start, len.trailing_zeros() as u8))
     }
 
-    /// Tells packets whether any service has every port: a number that is too high costs them a
-    /// needless look-up, one that is too low a service.
-    pub(super) fn announce_every_port(&mut self, number: u32) {
+    /// Tells packets which further look-ups they need.
+    fn announce(&mut self, features: u32) {
         let settings = self.arrays.settings[0];
-        if settings.every_port_services != number {
+        if settings.features != features {
             // One aligned word changes; packets read the others as they were.
-            self.arrays.settings.replace(0, Settings { every_port_services: number, ..settings });
+            self.arrays.settings.replace(0, Settings { features, ..settings });
         }
     }
+}
+
+/// The look-ups that a service needs, as bits of [`feature`].
+const fn features(service: &DesiredService) -> u32 {
+    if service.key.port() == 0 { feature::EVERY_PORT } else { 0 }
 }
 
 const fn member(member: &DesiredMember) -> selection::Member {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{Address, Backend, NextHop, Service, ServiceKey, Table};
+use lb_common::{Address, Backend, Forward, NextHop, Service, ServiceKey, Table};
 
 use super::{Placed, Retired, Tables, retire::synchronize};
 use crate::datapath::{
@@ -69,7 +69,7 @@ impl Tables {
         &mut self,
         id: u32,
         service: &DesiredService,
-        route: &impl Fn(&Address) -> Option<Route>,
+        route: &impl Fn(Forward, &Address) -> Option<Route>,
         committed: &mut Committed,
     ) -> Result<Entered, CommitError> {
         let mut entered = Entered::default();
@@ -97,14 +97,14 @@ impl Tables {
         service: u32,
         desired: &DesiredService,
         address: &Address,
-        route: &impl Fn(&Address) -> Option<Route>,
+        route: &impl Fn(Forward, &Address) -> Option<Route>,
     ) -> Result<u16, CommitError> {
         if self.free_backends.is_empty() {
             self.reclaim_now();
         }
         let index = self.free_backends.pop_front().ok_or(CommitError::BackendsFull)?;
         let generation = self.arrays.backends[usize::from(index)].generation().wrapping_add(1);
-        let route = route(address);
+        let route = route(desired.forward, address);
         let source = route.map_or(unspecified(address), |route| route.source);
         let entry = Backend::new(service, generation, desired.forward, *address, source);
         entry.set_next_hop(route.map_or(NextHop::default(), |route| route.next));
@@ -113,19 +113,21 @@ impl Tables {
         Ok(index)
     }
 
-    /// Changes the way to an address in all backends that have it.
-    pub fn reroute(&mut self, address: &Address, route: Option<Route>) {
+    /// Changes the way to an address in all backends that have it. `route` tells it for each way to
+    /// forward.
+    pub fn reroute(&mut self, address: &Address, route: impl Fn(Forward) -> Option<Route>) {
         let indices: Vec<u16> =
             self.addresses().filter(|(other, _)| other == address).map(|(_, id)| id).collect();
         for index in indices {
             let entry = &self.arrays.backends[usize::from(index)];
+            let Some(forward) = entry.forward() else { continue };
+            let route = route(forward);
             let next = route.map_or(NextHop::default(), |route| route.next);
             let source = route.map_or(entry.source_address(), |route| route.source);
             if entry.source_address() == source {
                 entry.set_next_hop(next);
                 continue;
             }
-            let Some(forward) = entry.forward() else { continue };
             // Without an interface packets do not get as far as the source address.
             entry.set_next_hop(NextHop::default());
             let renewed =

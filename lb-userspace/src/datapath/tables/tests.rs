@@ -13,7 +13,8 @@ use crate::{
     },
 };
 
-const LIMITS: Limits = Limits { services: 8, backends: 16, slots: 1 << 15, flows: 1024 };
+const LIMITS: Limits =
+    Limits { services: 8, backends: 16, slots: 1 << 15, flows: 1024, nat_flows: 16, sources: 16 };
 const STAY: Flows = Flows::Stay;
 
 fn tables() -> Tables {
@@ -41,7 +42,7 @@ fn service(number: u8, members: &[(u8, u32, Flows)]) -> DesiredService {
     DesiredService { key: key(number), forward: Forward::Ipip, members }
 }
 
-fn route(_: &Address) -> Option<Route> {
+fn route(_: Forward, _: &Address) -> Option<Route> {
     let link = Link { destination: [2; 6], source: [4; 6] };
     Some(Route { source: address(1), next: NextHop { interface: 3, mtu: 1500, link } })
 }

@@ -13,6 +13,14 @@ fn answer(kind: RouteType, attributes: Vec<RouteAttribute>) -> RouteMessage {
     message
 }
 
+/// The next machine of an answer that names one.
+fn hop(target: IpAddr, answer: &RouteMessage) -> Hop {
+    match next(target, answer) {
+        Ok(Next::Hop(hop)) => hop,
+        other => panic!("{other:?}"),
+    }
+}
+
 fn gateway(text: &str) -> RouteAttribute {
     RouteAttribute::Gateway(address(text).into())
 }
@@ -30,7 +38,7 @@ fn reads_a_neighbour_on_the_link() {
         );
         let expected =
             Hop { interface: 7, neighbour: address(target), source: address(source), mtu: None };
-        assert_eq!(hop(address(target), &answer), Ok(expected));
+        assert_eq!(hop(address(target), &answer), expected);
     }
 }
 
@@ -39,7 +47,7 @@ fn reads_gateways_of_either_family() {
     let via = RouteAttribute::Via(RouteVia::Inet6("fe80::1".parse().expect("an address")));
     for (attribute, expected) in [(gateway("10.0.0.254"), "10.0.0.254"), (via, "fe80::1")] {
         let answer = answer(RouteType::Unicast, vec![RouteAttribute::Oif(7), attribute]);
-        let hop = hop(address("192.0.2.1"), &answer).expect("a hop");
+        let hop = hop(address("192.0.2.1"), &answer);
         assert_eq!(hop.neighbour, address(expected));
         assert_eq!(hop.source, address("0.0.0.0"), "no source is not an error");
     }
@@ -67,7 +75,7 @@ fn takes_the_first_living_path() {
             RouteAttribute::MultiPath(paths),
         ],
     );
-    let hop = hop(address("192.0.2.1"), &answer).expect("a hop");
+    let hop = hop(address("192.0.2.1"), &answer);
     assert_eq!((hop.interface, hop.neighbour), (5, address("10.0.5.1")), "{hop:?}");
     assert_eq!(hop.source, address("10.0.5.2"));
 }
@@ -77,13 +85,12 @@ fn a_route_may_lower_the_mtu() {
     let metrics = vec![RouteMetric::Advmss(1200), RouteMetric::Mtu(1400)];
     let answer =
         answer(RouteType::Unicast, vec![RouteAttribute::Oif(7), RouteAttribute::Metrics(metrics)]);
-    assert_eq!(hop(address("10.0.0.2"), &answer).expect("a hop").mtu, Some(1400));
+    assert_eq!(hop(address("10.0.0.2"), &answer).mtu, Some(1400));
 }
 
 #[test]
 fn knows_routes_that_lead_nowhere() {
     let target = address("10.0.0.2");
-    assert_eq!(hop(target, &answer(RouteType::Local, vec![])), Err(Fault::Local));
     let tunnel = vec![RouteAttribute::Oif(7), RouteAttribute::EncapType(RouteLwEnCapType::Mpls)];
     for answer in [
         answer(RouteType::Broadcast, vec![RouteAttribute::Oif(7)]),
@@ -92,9 +99,21 @@ fn knows_routes_that_lead_nowhere() {
         answer(RouteType::Unicast, vec![]),
         answer(RouteType::Unicast, tunnel),
     ] {
-        let hop = hop(target, &answer);
-        assert!(matches!(hop, Err(Fault::NoRoute(_))), "{hop:?}");
+        let next = next(target, &answer);
+        assert!(matches!(next, Err(Fault::NoRoute(_))), "{next:?}");
     }
+}
+
+#[test]
+fn knows_its_own_addresses() {
+    // IPv6 names the interface that has the address, IPv4 the loopback interface.
+    for interface in [1, 7] {
+        let answer = answer(RouteType::Local, vec![RouteAttribute::Oif(interface)]);
+        assert_eq!(next(address("fd00::1"), &answer), Ok(Next::Here));
+    }
+    // Packets that are sent to the loopback interface have not arrived by that.
+    let sent = answer(RouteType::Unicast, vec![RouteAttribute::Oif(1)]);
+    assert_eq!(hop(address("10.0.0.2"), &sent).interface, 1);
 }
 
 #[test]

@@ -1,15 +1,21 @@
 use super::*;
-use crate::netlink::way::InterfaceProblem;
+use crate::netlink::way::{InterfaceProblem, Via};
 
 fn way(last: u8) -> Way {
     Way {
+        via: Via::Direct,
         source: [10, 0, 0, 1].into(),
         interface: 7,
         interface_name: "eth0".into(),
+        vlan: None,
         mtu: 1500,
         destination: [2, 0, 0, 0, 0, last],
         link_source: [2, 0, 0, 0, 0, 1],
     }
+}
+
+fn no_route() -> Fault {
+    Fault::NoRoute("nothing in the routing table matches the address".into())
 }
 
 fn unresolved(last: u8) -> Fault {
@@ -41,8 +47,8 @@ fn reports_only_changes() {
         (0, Finding::Way(way(9)), Some(Ok(way(9)))),
         (10, Finding::Way(way(9)), None),
         (20, Finding::Way(way(8)), Some(Ok(way(8)))),
-        (30, Finding::Fault(Fault::Local), Some(Err(Fault::Local))),
-        (40, Finding::Fault(Fault::Local), None),
+        (30, Finding::Fault(no_route()), Some(Err(no_route()))),
+        (40, Finding::Fault(no_route()), None),
         (50, Finding::Way(way(8)), Some(Ok(way(8)))),
     ]);
 }
@@ -128,4 +134,27 @@ fn has_a_verdict_when_time_is_up() {
     let known = play([(0, Finding::Way(way(9)), Some(Ok(way(9))))]);
     assert_eq!(known.verdict(), Ok(way(9)));
     assert_eq!(known.reported(), Some(&Ok(way(9))));
+}
+
+/// Whoever is known is given time; whoever is not may just have come up.
+#[test]
+fn asks_hard_until_this_next_hop_is_known() {
+    let hop = |last| {
+        let neighbour = [10, 0, 0, last].into();
+        Some(Hop { interface: 7, neighbour, source: [10, 0, 0, 1].into(), mtu: None })
+    };
+    let now = Instant::now();
+    let mut watched = Watched::default();
+    assert_eq!(watched.care(), Care::Insistent);
+    watched.hop = hop(2);
+    watched.learn(Finding::Way(way(9)), now);
+    watched.learn(asking(2), now);
+    assert_eq!(watched.care(), Care::Patient);
+    watched.hop = hop(3);
+    watched.learn(asking(3), now);
+    assert_eq!(watched.care(), Care::Insistent, "the route leads elsewhere now");
+    watched.learn(Finding::Way(way(8)), now);
+    assert_eq!(watched.care(), Care::Patient);
+    watched.learn(Finding::Fault(no_route()), now);
+    assert_eq!(watched.care(), Care::Insistent);
 }

@@ -6,7 +6,7 @@ use fastrand::Rng;
 use lb_common::{ServiceKey, service};
 
 use super::{once_in, one_of};
-use crate::packets::{Segment, Shape, Transport};
+use crate::packets::{Segment, Shape, Transport, quic};
 
 const CLIENTS: [&str; 6] = [
     "198.51.100.7",
@@ -41,9 +41,26 @@ pub(super) fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) 
     let any = rng.u8(..);
     shape.traffic_class = one_of(rng, &[0, 0, 0xb8, 0xff, any]);
     shape.payload = vec![0x2a; one_of(rng, &[0, 1, 26, 26, 60, 61, 1240, 1420, 1432])];
+    if key.protocol() == service::UDP && once_in(rng, 3) {
+        shape.payload = random_quic(rng);
+    }
     shape.trailer = vec![0xa2; one_of(rng, &[0, 0, 0, 1, 6, 20])];
     if client.is_ipv4() && once_in(rng, 4) {
         shape.options = vec![1; rng.usize(1..=10) * 4];
     }
     shape
+}
+
+/// A QUIC packet with connection identifiers of usual and of edge lengths; few differ, so that
+/// connections come again from other addresses.
+fn random_quic(rng: &mut Rng) -> Vec<u8> {
+    let length = one_of(rng, &[0, 1, 8, 8, 16, 20, 21, 255]);
+    let mut connection = vec![one_of(rng, &[0x00, 0x40, 0xc1]); length];
+    if let Some(byte) = connection.get_mut(1) {
+        *byte = rng.u8(..4);
+    }
+    match rng.u8(..3) {
+        0 => quic::long(&connection, &[7; 8]),
+        _ => quic::short(&connection),
+    }
 }

@@ -13,24 +13,26 @@ use lb_common::{
 use lb_userspace::datapath::{
     arrays::Arrays,
     desired::{DesiredService, Route},
+    tables::Tables,
 };
 
 use super::{
     clients::{random_client, random_shape},
     desired::{change, random_key, random_routes, random_service},
     once_in, one_of,
+    variants::frames_of,
 };
 use crate::packets::{Balancer, Shape};
 
 /// What the tables go through before packets come.
 #[derive(Debug)]
 pub struct Configuration {
-    key: HashKey,
+    pub(in crate::packets) key: HashKey,
     /// Desired one after the other, so that slots change hands.
-    stages: Vec<Vec<DesiredService>>,
-    routes: BTreeMap<Address, Route>,
-    inserts_per_tick: u32,
-    clients: Vec<SocketAddr>,
+    pub(in crate::packets) stages: Vec<Vec<DesiredService>>,
+    pub(in crate::packets) routes: BTreeMap<Address, Route>,
+    pub(in crate::packets) inserts_per_tick: u32,
+    pub(in crate::packets) clients: Vec<SocketAddr>,
 }
 
 impl Configuration {
@@ -51,7 +53,7 @@ impl Configuration {
             stages.push(stage);
         }
         Self {
-            clients: (0..12).map(|_| random_client(rng)).collect(),
+            clients: random_clients(rng),
             key: HashKey::derive(&rng.u64(..).to_ne_bytes()),
             stages,
             routes: random_routes(rng),
@@ -59,14 +61,32 @@ impl Configuration {
         }
     }
 
-    /// Brings a balancer into this state, from whatever it was in.
-    pub fn apply(&self, rng: &mut Rng, balancer: &mut Balancer) -> anyhow::Result<()> {
+    /// Brings a balancer into the state that is described, from whatever it was in.
+    pub fn establish(&self, balancer: &mut Balancer) -> anyhow::Result<()> {
         balancer.reset(self.key)?;
-        for stage in &self.stages {
-            let route = |address: &Address| self.routes.get(address).copied();
-            balancer.tables().commit(stage, route).all()?;
-        }
+        self.fill(balancer.tables())?;
         balancer.set_inserts_per_tick(self.inserts_per_tick);
+        Ok(())
+    }
+
+    /// Takes empty tables through all stages.
+    pub(in crate::packets) fn fill(&self, tables: &mut Tables) -> anyhow::Result<()> {
+        for stage in &self.stages {
+            let route = |_, address: &Address| self.routes.get(address).copied();
+            tables.commit(stage, route).all()?;
+        }
+        Ok(())
+    }
+
+    /// The same with random clients.
+    #[must_use]
+    pub fn with_clients(self, rng: &mut Rng) -> Self {
+        Self { clients: random_clients(rng), ..self }
+    }
+
+    /// Brings a balancer into this state, and into random ones that no writer would leave it in.
+    pub fn apply(&self, rng: &mut Rng, balancer: &mut Balancer) -> anyhow::Result<()> {
+        self.establish(balancer)?;
         for service in &self.stages[self.stages.len() - 1] {
             if once_in(rng, 4) {
                 scramble(rng, balancer.arrays(), &service.key);
@@ -92,6 +112,12 @@ impl Configuration {
         shapes
     }
 
+    /// The packets of [`Configuration::shapes`] in the many forms that packets have on the wire.
+    pub fn frames(&self, rng: &mut Rng) -> Vec<Vec<u8>> {
+        let shapes = self.shapes(rng);
+        shapes.iter().flat_map(|shape| frames_of(rng, shape)).collect()
+    }
+
     /// Fills the flow cache with flows of this configuration's clients: alive, outdated, and of
     /// backends that are not the slot's.
     fn remember_some(&self, rng: &mut Rng, balancer: &Balancer) {
@@ -100,7 +126,7 @@ impl Configuration {
         for client in &self.clients {
             for service in &self.stages[0] {
                 let packet = Packet::of_flow(service.key, client.ip().into(), client.port());
-                let found = balance::locate(arrays, settings, &packet, || true);
+                let found = balance::locate(arrays, settings, &packet);
                 let Some(position) = found.ok().filter(|_| rng.u32(..3) == 0) else {
                     continue;
                 };
@@ -148,6 +174,10 @@ impl Display for Configuration {
         }
         write!(f, "inserts a tick: {}", self.inserts_per_tick)
     }
+}
+
+fn random_clients(rng: &mut Rng) -> Vec<SocketAddr> {
+    (0..12).map(|_| random_client(rng)).collect()
 }
 
 /// Rewrites a service's slots, also to what the writer never writes.

@@ -10,9 +10,12 @@ use super::{clients::PORTS, once_in, one_of};
 use crate::packets::INGRESS;
 
 /// Two services, or a service and none, often differ in one byte.
-const VIPS: [&str; 6] =
+pub(in crate::packets) const VIPS: [&str; 6] =
     ["10.200.0.1", "10.200.0.2", "10.200.1.1", "fd00:200::1", "fd00:200::2", "fd00:200:1::1"];
-const BACKENDS: u16 = 6;
+/// Backends of each family.
+pub(in crate::packets) const BACKENDS: u16 = 6;
+/// What tunnels to backends of either family show as their source, where it is not random.
+pub(in crate::packets) const BACKEND_SOURCES: [&str; 2] = ["10.1.255.1", "fd00:1::ff:1"];
 
 /// The key of a service, or of none.
 pub(super) fn random_key(rng: &mut Rng) -> ServiceKey {
@@ -27,7 +30,7 @@ pub(super) fn random_service(rng: &mut Rng) -> DesiredService {
     let members: Vec<u16> = (0..BACKENDS).filter(|_| rng.bool()).collect();
     DesiredService {
         key: random_key(rng),
-        forward: one_of(rng, &[Forward::L2, Forward::Ipip, Forward::Ipip]),
+        forward: one_of(rng, &[Forward::L2, Forward::Ipip, Forward::Ipip, Forward::Gue]),
         members: members
             .into_iter()
             .map(|number| DesiredMember {
@@ -51,7 +54,8 @@ pub(super) fn change(rng: &mut Rng, service: &mut DesiredService) {
     }
 }
 
-fn backend(number: u16, ipv6: bool) -> Address {
+/// The address of a backend.
+pub(in crate::packets) fn backend(number: u16, ipv6: bool) -> Address {
     let address: IpAddr = if ipv6 {
         [0xfd00, 1, 0, 0, 0, 0, 0, number].into()
     } else {
@@ -60,10 +64,14 @@ fn backend(number: u16, ipv6: bool) -> Address {
     address.into()
 }
 
+/// The addresses of all backends.
+pub(in crate::packets) fn backends() -> impl Iterator<Item = Address> {
+    (0..BACKENDS).flat_map(|number| [false, true].map(|ipv6| backend(number, ipv6)))
+}
+
 /// Ways to most of the backends.
 pub(super) fn random_routes(rng: &mut Rng) -> BTreeMap<Address, Route> {
-    let backends = (0..BACKENDS).flat_map(|number| [false, true].map(|ipv6| backend(number, ipv6)));
-    backends
+    backends()
         .filter_map(|address| {
             let is_known = !once_in(rng, 8);
             is_known.then(|| (address, random_route(rng, &address)))

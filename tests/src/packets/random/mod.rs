@@ -5,14 +5,16 @@
 
 mod clients;
 mod configuration;
-mod desired;
+pub(super) mod desired;
 mod event;
 mod frames;
 mod mutation;
+mod variants;
 
 pub use configuration::Configuration;
 pub use event::happen;
 pub use frames::Frames;
+pub use mutation::mutate;
 
 use fastrand::Rng;
 

@@ -3,21 +3,24 @@
 use fastrand::Rng;
 
 use super::one_of;
-use crate::packets::ETHERNET;
+use crate::packets::{ETHERNET, ip_offset};
 
-/// Bytes behind which headers end in every sound frame: two IP headers and one of TCP.
-const HEADERS: usize = ETHERNET + 40 + 60 + 20;
+/// Bytes behind which headers end in most sound frames: three tags, two IP headers, ICMP's and
+/// TCP's.
+const HEADERS: usize = ETHERNET + 12 + 40 + 60 + 8 + 20;
 
-const BYTES: [u8; 20] = [
-    0, 1, 2, 4, 6, 17, 41, 43, 44, 0x10, 0x40, 0x45, 0x46, 0x4f, 0x50, 0x60, 0x7f, 0x80, 0xf0, 0xff,
+const BYTES: [u8; 26] = [
+    0, 1, 2, 3, 4, 6, 8, 11, 17, 41, 43, 44, 51, 58, 60, 0x10, 0x40, 0x45, 0x46, 0x4f, 0x50, 0x60,
+    0x7f, 0x80, 0xf0, 0xff,
 ];
 const WORDS: [u16; 20] =
     [0, 1, 7, 8, 9, 19, 20, 21, 27, 28, 39, 40, 41, 59, 60, 1280, 1500, 0x7fff, 0x8000, 0xffff];
 const ETHER_TYPES: [u16; 6] = [0x0800, 0x86dd, 0x8100, 0x88a8, 0x0806, 0x0801];
+const PROTOCOLS: [u8; 12] = [0, 1, 4, 6, 17, 41, 43, 44, 51, 58, 60, 132];
 
 /// Changes a frame a little. `others` are frames to take parts from.
-pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
-    let at = place(rng, frame);
+pub fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
+    let (at, ip) = (place(rng, frame), ip_offset(frame));
     match rng.u8(..16) {
         0..=2 => set(frame, at, |byte| byte ^ 1 << rng.u8(..8)),
         3 => set(frame, at, |_| rng.u8(..)),
@@ -28,14 +31,15 @@ pub(super) fn mutate(rng: &mut Rng, frame: &mut Vec<u8>, others: &[Vec<u8>]) {
             frame.extend((0..more).map(|_| rng.u8(..)));
         }
         7 => put(frame, at, one_of(rng, &WORDS)),
-        8 => lie_about_length(rng, frame),
-        9 => lie_about_transport(rng, frame),
-        10 => put(frame, ETHERNET + 6, one_of(rng, &[0x2000, 0x4000, 0x8000, 1, 0x1fff])),
-        11 => {
-            let protocol = ETHERNET + one_of(rng, &[6, 9]);
-            set(frame, protocol, |_| one_of(rng, &[1, 4, 6, 17, 41, 44, 58, 132]));
+        8 => lie_about_length(rng, frame, ip),
+        9 => lie_about_transport(rng, frame, ip),
+        10 => {
+            // IPv4's flags and offset, or those of a fragment header behind IPv6's.
+            let field = ip + one_of(rng, &[6, 6, 42]);
+            put(frame, field, one_of(rng, &[0x2000, 0x4000, 0x8000, 0, 1, 8, 9, 0x1fff]));
         }
-        12 => put(frame, 12, one_of(rng, &ETHER_TYPES)),
+        11 => set(frame, ip + one_of(rng, &[6, 9, 40]), |_| one_of(rng, &PROTOCOLS)),
+        12 => put(frame, ip - 2, one_of(rng, &ETHER_TYPES)),
         13 => {
             let other = &others[rng.usize(..others.len())];
             let end = place(rng, other).min(frame.len());
@@ -72,21 +76,21 @@ fn put(frame: &mut [u8], at: usize, word: u16) {
 }
 
 /// A length about right, or far off, in the field of either family.
-fn lie_about_length(rng: &mut Rng, frame: &mut [u8]) {
+fn lie_about_length(rng: &mut Rng, frame: &mut [u8], ip: usize) {
     let about = (frame.len() as u16)
         .wrapping_sub(one_of(rng, &[14, 34, 54]))
         .wrapping_add(one_of(rng, &[0, 1, 2, 20, 40]))
         .wrapping_sub(one_of(rng, &[0, 1, 2, 20, 40]));
     let far = one_of(rng, &WORDS);
     let length = one_of(rng, &[about, about, far]);
-    put(frame, ETHERNET + one_of(rng, &[2, 4]), length);
+    put(frame, ip + one_of(rng, &[2, 4]), length);
 }
 
 /// Header length of IPv4 or TCP, or length of UDP.
-fn lie_about_transport(rng: &mut Rng, frame: &mut [u8]) {
-    let transport = ETHERNET + one_of(rng, &[20, 24, 40, 60]);
+fn lie_about_transport(rng: &mut Rng, frame: &mut [u8], ip: usize) {
+    let transport = ip + one_of(rng, &[20, 24, 40, 60]);
     match rng.u8(..3) {
-        0 => set(frame, ETHERNET, |byte| byte & 0xf0 | rng.u8(..16)),
+        0 => set(frame, ip, |byte| byte & 0xf0 | rng.u8(..16)),
         1 => set(frame, transport + 12, |_| rng.u8(..)),
         _ => {
             let about = (frame.len() - transport.min(frame.len())) as u16;

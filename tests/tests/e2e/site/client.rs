@@ -42,6 +42,11 @@ impl Connection {
         Ok(Self { source, stream: BufReader::new(stream) })
     }
 
+    /// From now on an answer may take so long.
+    pub(crate) fn wait_for(&self, patience: Duration) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(Some(patience))
+    }
+
     /// The name of the server at the other end.
     pub(crate) fn who(&mut self) -> io::Result<String> {
         let request = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n";

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod metrics;
 pub(crate) mod said;
+pub(crate) mod talk;
 pub(crate) mod xdp;
 
 use std::{

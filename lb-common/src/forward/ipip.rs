@@ -1,0 +1,44 @@
+//! IP in IP, RFC 2003 and RFC 2473, in all four combinations of families.
+
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+use super::{IP_IN_IP, IPV6_IN_IP, outer};
+use crate::{
+    backend::Backend,
+    frame::{Ethernet, Frame},
+    packet::Packet,
+    send::Outgoing,
+};
+
+/// Puts an outer header before the packet. `None` if the frame has no room for it.
+#[inline(always)]
+pub(crate) fn encapsulate<F: Frame>(
+    frame: &mut F,
+    outgoing: &Outgoing<'_>,
+    backend: &Backend,
+) -> Option<()> {
+    let protocol = inner_protocol(outgoing.packet);
+    let payload = outgoing.packet.length as u16;
+    let network = outgoing.tags.network();
+    if backend.is_ipv6() {
+        grow(frame, Ipv6Hdr::LEN)?;
+        outgoing.tags.write(frame, backend.link(), Ethernet::IPV6)?;
+        return outer::ipv6(frame, network, outgoing, backend, payload, protocol);
+    }
+    grow(frame, Ipv4Hdr::LEN)?;
+    outgoing.tags.write(frame, backend.link(), Ethernet::IPV4)?;
+    let protocol = (protocol, protocol - IP_IN_IP);
+    outer::ipv4(frame, network, outgoing, backend, payload, protocol)
+}
+
+/// Room for headers.
+#[inline(always)]
+pub(super) fn grow<F: Frame>(frame: &mut F, bytes: usize) -> Option<()> {
+    frame.grow(bytes).then_some(())
+}
+
+/// The number of the packet's own protocol, IPv4 or IPv6, in a tunnel.
+#[inline(always)]
+pub(super) const fn inner_protocol(packet: &Packet) -> u8 {
+    if packet.ipv6 { IPV6_IN_IP } else { IP_IN_IP }
+}

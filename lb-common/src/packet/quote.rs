@@ -1,0 +1,79 @@
+//! ICMP errors, and the packet of a service that they quote.
+
+use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
+
+use super::{Age, FRAGMENT, Layout, Packet, Transport, extension, of_ipv4, of_ipv6};
+use crate::{
+    frame::Frame,
+    service::{ICMP, ICMPV6, TCP, UDP},
+};
+
+/// ICMP's header before what it quotes.
+pub(super) const ICMP_LEN: usize = 8;
+
+/// Destination unreachable, source quench, time exceeded, parameter problem: RFC 792.
+const ERRORS: [u8; 4] = [3, 4, 11, 12];
+/// Destination unreachable, packet too big, time exceeded, parameter problem: RFC 4443.
+const ERRORS_IPV6: [u8; 4] = [1, 2, 3, 4];
+
+/// Whether an ICMP or ICMPv6 type is an error's, which quotes a packet.
+#[inline(always)]
+pub(super) const fn is_error(kind: u8, ipv6: bool) -> bool {
+    let [a, b, c, d] = if ipv6 { ERRORS_IPV6 } else { ERRORS };
+    kind == a || kind == b || kind == c || kind == d
+}
+
+/// The flow of the packet that an ICMP error at `offset` quotes, as its client's packets name it:
+/// what was quoted went the other way. `None` if its ports cannot be known. Eight bytes behind the
+/// quoted IP header suffice, RFC 792.
+#[inline(always)]
+pub(super) fn ipv4<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+    let ip = frame.header::<Ipv4Hdr>(offset)?;
+    let is_later = ip.frags[0] & (FRAGMENT[0] & 0x1f) != 0 || ip.frags[1] != 0;
+    if ip.vihl >> 4 != 4 || ip.vihl & 0x0f < 5 || is_later {
+        return None;
+    }
+    let transport = offset + usize::from(ip.vihl & 0x0f) * 4;
+    let ports = ports(frame, transport, ip.proto, false)?;
+    let mirrored = Ipv4Hdr { src_addr: ip.dst_addr, dst_addr: ip.src_addr, ..*ip };
+    Some(of_ipv4(&mirrored, Layout::new(offset, transport), &ports, ip.proto))
+}
+
+/// As [`ipv4`], of IPv6; the quoted packet may be a first fragment.
+#[inline(always)]
+pub(super) fn ipv6<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
+    let ip = frame.header::<Ipv6Hdr>(offset)?;
+    if ip.vcf[0] >> 4 != 6 {
+        return None;
+    }
+    let (protocol, transport) = extension::quoted(frame, offset + Ipv6Hdr::LEN, ip.next_hdr)?;
+    let ports = ports(frame, transport, protocol, true)?;
+    let mirrored = Ipv6Hdr { src_addr: ip.dst_addr, dst_addr: ip.src_addr, ..*ip };
+    let layout = Layout::new(offset, transport);
+    Some(of_ipv6(&mirrored, layout, &ports, protocol))
+}
+
+/// The ports of the quoted packet, the other way round; of an echo reply, its identifier.
+#[inline(always)]
+fn ports<F: Frame>(frame: &F, offset: usize, protocol: u8, ipv6: bool) -> Option<Transport> {
+    const ECHO_REPLY: u8 = 0;
+    const ECHO_REPLY_IPV6: u8 = 129;
+
+    let age = if protocol == TCP { Age::Continues } else { Age::Unknown };
+    let (source, destination) = match (protocol, ipv6) {
+        (TCP | UDP, _) => {
+            let [a, b, c, d] = *frame.header::<[u8; 4]>(offset)?;
+            (u16::from_be_bytes([c, d]), u16::from_be_bytes([a, b]))
+        }
+        (ICMP, false) | (ICMPV6, true) => {
+            let [kind, _, _, _, a, b] = *frame.header::<[u8; 6]>(offset)?;
+            let reply = if ipv6 { ECHO_REPLY_IPV6 } else { ECHO_REPLY };
+            if kind != reply {
+                return None;
+            }
+            (u16::from_be_bytes([a, b]), 0)
+        }
+        _ => return None,
+    };
+    Some(Transport { source, destination, age, claimed: 0 })
+}

@@ -1,0 +1,132 @@
+//! From a chosen backend to a frame on its way: checks, rewrite, counters.
+
+use crate::{
+    backend::{Backend, HERE},
+    counters::Counters,
+    forward::{self, Forward},
+    frame::Frame,
+    hop_limit,
+    packet::{Age, Packet},
+    tables::Tables,
+    tags::Tags,
+    verdict::Verdict,
+};
+
+/// A packet that is about to leave.
+pub(crate) struct Outgoing<'a> {
+    /// Its lengths and headers.
+    pub(crate) packet: &'a Packet,
+    /// Hash of its flow, which spreads tunnels.
+    pub(crate) flow: u64,
+    /// Its VLAN tags, which stay.
+    pub(crate) tags: &'a Tags,
+}
+
+/// A backend that a packet may be sent to.
+pub(crate) struct Way<'a> {
+    id: u16,
+    backend: &'a Backend,
+    forward: Forward,
+    interface: u32,
+}
+
+/// Why a packet cannot be sent to its backend, apart from what is nobody's business.
+pub(crate) enum Obstacle {
+    /// The backend is on this machine.
+    Here,
+    /// The largest packet, without the tunnel, that fits.
+    TooBig(u16),
+    /// The hop limit ends here.
+    HopLimit,
+    /// Any other.
+    Other(Verdict),
+}
+
+impl<'a> Way<'a> {
+    /// The way of a packet that has no obstacle; `None` for any other.
+    #[inline(always)]
+    pub(crate) fn common<T: Tables>(tables: &'a T, packet: &Packet, id: u16) -> Option<Self> {
+        let backend = tables.backend(id)?;
+        let forward = backend.forward()?;
+        let interface = backend.interface();
+        let length = packet.length + forward.overhead(backend.is_ipv6());
+        let is_free = interface != 0
+            && interface != HERE
+            && length <= u32::from(backend.mtu())
+            && packet.hop_limit > 1
+            && !matches!(forward, Forward::Nat);
+        is_free.then_some(Self { id, backend, forward, interface })
+    }
+
+    /// The way of a packet, or what stands in it.
+    #[inline(always)]
+    pub(crate) fn find<T: Tables>(
+        tables: &'a T,
+        packet: &Packet,
+        id: u16,
+    ) -> Result<Self, Obstacle> {
+        let missing = Obstacle::Other(Verdict::NoBackend);
+        let Some(backend) = tables.backend(id) else { return Err(missing) };
+        let Some(forward) = backend.forward() else { return Err(missing) };
+        match backend.interface() {
+            0 => Err(Obstacle::Other(Verdict::NextHopUnknown)),
+            HERE => Err(Obstacle::Here),
+            _ if packet.hop_limit <= 1 => Err(Obstacle::HopLimit),
+            interface => {
+                let overhead = forward.overhead(backend.is_ipv6());
+                let mtu = u32::from(backend.mtu());
+                if packet.length + overhead > mtu {
+                    return Err(Obstacle::TooBig(mtu.saturating_sub(overhead) as u16));
+                }
+                Ok(Self { id, backend, forward, interface })
+            }
+        }
+    }
+}
+
+/// Rewrites a frame for its backend, counts it, and sends it.
+#[inline(always)]
+pub(crate) fn send<F: Frame, T: Tables>(
+    frame: &mut F,
+    tables: &T,
+    outgoing: &Outgoing<'_>,
+    way: &Way<'_>,
+    service: u32,
+) -> Verdict {
+    let packet = outgoing.packet;
+    let is_written = hop_limit::decrement(frame, packet).is_some()
+        && match way.forward {
+            Forward::L2 => forward::rewrite_link(frame, way.backend.link()),
+            Forward::Ipip => forward::ipip::encapsulate(frame, outgoing, way.backend),
+            Forward::Gue => forward::gue::encapsulate(frame, outgoing, way.backend),
+            Forward::Nat => None,
+        }
+        .is_some();
+    if !is_written {
+        return Verdict::NoHeadroom;
+    }
+    count(tables, packet, service, way.id);
+    leave(tables, way.interface)
+}
+
+/// Counts a packet for its service and backend.
+#[inline(always)]
+pub(crate) fn count<T: Tables>(tables: &T, packet: &Packet, service: u32, backend: u16) {
+    let counted = Counters {
+        packets: 1,
+        bytes: u64::from(packet.length),
+        new_flows: u64::from(matches!(packet.age, Age::Begins)),
+    };
+    tables.count_service(service, counted);
+    tables.count_backend(backend, counted);
+}
+
+/// Sends the frame out of an interface.
+#[inline(always)]
+pub(crate) fn leave<T: Tables>(tables: &T, interface: u32) -> Verdict {
+    if interface == tables.ingress() {
+        return Verdict::Transmitted;
+    }
+    tables.redirect(interface);
+    Verdict::Redirected
+}

@@ -1,0 +1,36 @@
+//! The third step: to the chosen backend.
+
+use super::{Step, Work};
+use crate::{
+    frame::Frame,
+    reply::Reply,
+    send::{self, Obstacle, Outgoing, Way},
+    tables::Tables,
+    verdict::Verdict,
+};
+
+/// Sends the packet to its backend.
+#[inline(always)]
+pub(super) fn forward<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables: &T) -> Step {
+    let way = match Way::find(tables, &work.seen.packet, work.backend) {
+        Ok(way) => way,
+        Err(obstacle) => return meet(work, tables, &obstacle),
+    };
+    let (packet, tags) = (&work.seen.packet, &work.seen.tags);
+    let outgoing = Outgoing { packet, flow: work.flow, tags };
+    Step::Done(send::send(frame, tables, &outgoing, &way, work.found.service))
+}
+
+/// What becomes of a packet that cannot be sent.
+#[inline(always)]
+pub(crate) fn meet<T: Tables>(work: &mut Work, tables: &T, obstacle: &Obstacle) -> Step {
+    match obstacle {
+        Obstacle::Here => {
+            send::count(tables, &work.seen.packet, work.found.service, work.backend);
+            Step::Done(Verdict::Delivered)
+        }
+        Obstacle::TooBig(mtu) => work.tell(Reply::too_big(*mtu)),
+        Obstacle::HopLimit => work.tell(Reply::HOP_LIMIT),
+        Obstacle::Other(verdict) => Step::Done(*verdict),
+    }
+}

@@ -1,0 +1,172 @@
+//! The way of all packets that the common one leaves: other shapes, services with policies, answers
+//! of backends, and whatever stands in a packet's way.
+//!
+//! A way of steps, each a function of [`Work`]. In the kernel each is a function of its own and the
+//! work lies in a map: what the verifier knows of values ends there, so that it follows each step
+//! from one state only. In one piece the ways multiply, to millions of instructions.
+
+mod admit;
+mod choose;
+mod forward;
+mod limits;
+
+use crate::{
+    find::Found,
+    frame::Frame,
+    nat,
+    packet::{Outline, Seen, extension, options, outline, seen},
+    policy::Policy,
+    reply::{self, Reply},
+    settings::Settings,
+    tables::Tables,
+    verdict::Verdict,
+};
+
+/// What is known of a packet on its way.
+#[derive(Clone, Copy, Debug)]
+pub struct Work {
+    /// Where the packet's headers are.
+    pub outline: Outline,
+    /// The packet.
+    pub seen: Seen,
+    /// The service that it is for.
+    pub found: Found,
+    /// Hash of its flow.
+    pub flow: u64,
+    /// Its backend.
+    pub backend: u16,
+    /// What its sender is told.
+    pub reply: Reply,
+}
+
+/// Most options, or extension headers, of a packet: an option has a byte at least, and an IPv4
+/// header 40 for them.
+pub const MOST_WALKS: u32 = 40;
+
+/// What comes next for a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Walk over an option or extension header.
+    Walk,
+    /// Read its transport header.
+    Read,
+    /// Find its service, and whether that takes it.
+    Admit,
+    /// Choose its backend.
+    Choose,
+    /// Send it to its backend.
+    Forward,
+    /// Translate it for its backend.
+    Request,
+    /// Translate it for its client, if it is of a translated flow.
+    Answer,
+    /// Send an answer to it.
+    Reply,
+    /// Nothing.
+    Done(Verdict),
+}
+
+impl From<Verdict> for Step {
+    #[inline(always)]
+    fn from(verdict: Verdict) -> Self {
+        Self::Done(verdict)
+    }
+}
+
+/// Balances one frame of any kind. It knows all that the common way knows.
+pub fn uncommon<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
+    let mut work = match Work::begin(frame) {
+        Ok(work) => work,
+        Err(verdict) => return verdict,
+    };
+    let mut step = work.first();
+    loop {
+        if let Step::Done(verdict) = step {
+            return verdict;
+        }
+        step = work.take(step, frame, tables);
+    }
+}
+
+impl Work {
+    /// Begins the way of a packet, or says why it passes.
+    #[inline(always)]
+    pub fn begin<F: Frame>(frame: &F) -> Result<Self, Verdict> {
+        Ok(Self {
+            outline: outline::read(frame)?,
+            seen: Seen::NONE,
+            found: Found::NONE,
+            flow: 0,
+            backend: 0,
+            reply: Reply::NONE,
+        })
+    }
+
+    /// The first step.
+    #[inline(always)]
+    #[must_use]
+    pub fn first(&self) -> Step {
+        if self.outline.has_more_headers() { Step::Walk } else { Step::Read }
+    }
+
+    /// Takes a step. Steps follow each other in the order of [`Step`]; none comes twice but
+    /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most.
+    #[inline(always)]
+    pub fn take<F: Frame, T: Tables>(&mut self, step: Step, frame: &mut F, tables: &T) -> Step {
+        let Some(settings) = tables.settings() else {
+            return Step::Done(Verdict::NotReady);
+        };
+        let policy = tables.policy(self.found.table.policy()).unwrap_or(&Policy::NONE);
+        let beside = Beside { tables, settings, policy };
+        match step {
+            Step::Walk => self.walk(frame),
+            Step::Read => self.read(frame),
+            Step::Admit => admit::admit(self, frame, tables, settings),
+            Step::Choose => choose::choose(self, frame, &beside),
+            Step::Forward => forward::forward(self, frame, tables),
+            Step::Request => nat::request(self, frame, &beside),
+            Step::Answer => nat::answer(self, frame, tables, settings),
+            Step::Reply => Step::Done(reply::reply(self, frame, tables, settings)),
+            Step::Done(_) => step,
+        }
+    }
+
+    #[inline(always)]
+    fn walk<F: Frame>(&mut self, frame: &F) -> Step {
+        let walked = if self.outline.ipv6 {
+            extension::walk(frame, &mut self.outline)
+        } else {
+            Ok(options::walk(frame, &mut self.outline))
+        };
+        match walked {
+            Ok(true) => Step::Walk,
+            Ok(false) => Step::Read,
+            Err(verdict) => Step::Done(verdict),
+        }
+    }
+
+    #[inline(always)]
+    fn read<F: Frame>(&mut self, frame: &F) -> Step {
+        match seen::read(frame, &self.outline) {
+            Ok(seen) => {
+                self.seen = seen;
+                Step::Admit
+            }
+            Err(verdict) => Step::Done(verdict),
+        }
+    }
+
+    /// What comes of an obstacle that the sender may be told of.
+    #[inline(always)]
+    pub(crate) const fn tell(&mut self, reply: Reply) -> Step {
+        self.reply = reply;
+        Step::Reply
+    }
+}
+
+/// The tables beside a packet of a service.
+pub(crate) struct Beside<'a, T> {
+    pub(crate) tables: &'a T,
+    pub(crate) settings: &'a Settings,
+    pub(crate) policy: &'a Policy,
+}

@@ -1,0 +1,129 @@
+//! The program's ways: the common one in line, all others step by step behind function calls, so that
+//! they neither take its registers nor its stack, see [`lb_common::uncommon`].
+
+use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
+use lb_common::{
+    Verdict,
+    uncommon::{MOST_WALKS, Step, Work},
+};
+use lb_ebpf::XdpFrame;
+
+use crate::{
+    maps,
+    settle::{self, Settled},
+    tables::MapTables,
+};
+
+/// Balances the context's frame and names what XDP does with it.
+#[inline(always)]
+pub(crate) fn path(context: &XdpContext) -> u32 {
+    let tables = MapTables::new(context);
+    let mut frame = XdpFrame::new(context);
+    match lb_common::common(&mut frame, &tables) {
+        Some(verdict) => settle::count(context, Settled::of(verdict)),
+        None => steps(context),
+    }
+}
+
+/// Steps as functions return them, beside what [`Settled::number`] returns.
+const WALK: u32 = 0x1_0000;
+const READ: u32 = 0x1_0001;
+const ADMIT: u32 = 0x1_0002;
+const CHOOSE: u32 = 0x1_0003;
+const FORWARD: u32 = 0x1_0004;
+const REQUEST: u32 = 0x1_0005;
+const ANSWER: u32 = 0x1_0006;
+const REPLY: u32 = 0x1_0007;
+
+#[inline(always)]
+fn steps(context: &XdpContext) -> u32 {
+    let mut next = begin(context.ctx);
+    let mut walks = 0;
+    while next == WALK && walks < MOST_WALKS {
+        next = walk(context.ctx);
+        walks += 1;
+    }
+    if next == READ {
+        next = read(context.ctx);
+    }
+    if next == ADMIT {
+        next = admit(context.ctx);
+    }
+    if next == CHOOSE {
+        next = choose(context.ctx);
+    }
+    if next == FORWARD {
+        next = forward(context.ctx);
+    }
+    if next == REQUEST {
+        next = request(context.ctx);
+    }
+    if next == ANSWER {
+        next = answer(context.ctx);
+    }
+    if next == REPLY {
+        next = reply(context.ctx);
+    }
+    settle::count(context, Settled::from_number(next))
+}
+
+/// Begins to write a packet down in `WORK`.
+#[inline(never)]
+extern "C" fn begin(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    let Some(place) = maps::WORK.get_ptr_mut(0) else { return NOT_READY };
+    match Work::begin(&XdpFrame::new(&context)) {
+        Ok(work) => {
+            // SAFETY: a pointer from a map look-up, to this CPU's own value.
+            unsafe { place.write(work) };
+            number(work.first())
+        }
+        Err(verdict) => Settled::of(verdict).number(),
+    }
+}
+
+macro_rules! step {
+    ($name:ident, $step:ident) => {
+        #[inline(never)]
+        extern "C" fn $name(context: *mut xdp_md) -> u32 {
+            take(context, Step::$step)
+        }
+    };
+}
+
+step!(walk, Walk);
+step!(read, Read);
+step!(admit, Admit);
+step!(choose, Choose);
+step!(forward, Forward);
+step!(request, Request);
+step!(answer, Answer);
+step!(reply, Reply);
+
+#[inline(always)]
+fn take(context: *mut xdp_md, step: Step) -> u32 {
+    let context = XdpContext::new(context);
+    let Some(work) = maps::WORK.get_ptr_mut(0) else { return NOT_READY };
+    // SAFETY: a pointer from a map look-up, to this CPU's own value, which `begin` has written.
+    let work = unsafe { &mut *work };
+    let tables = MapTables::new(&context);
+    let mut frame = XdpFrame::new(&context);
+    number(work.take(step, &mut frame, &tables))
+}
+
+#[inline(always)]
+const fn number(step: Step) -> u32 {
+    match step {
+        Step::Walk => WALK,
+        Step::Read => READ,
+        Step::Admit => ADMIT,
+        Step::Choose => CHOOSE,
+        Step::Forward => FORWARD,
+        Step::Request => REQUEST,
+        Step::Answer => ANSWER,
+        Step::Reply => REPLY,
+        Step::Done(verdict) => Settled::of(verdict).number(),
+    }
+}
+
+const NOT_READY: u32 = Settled::of(Verdict::NotReady).number();
