@@ -14,6 +14,9 @@ pub struct Bench {
     pub passed: u64,
     /// Packets with any other action.
     pub other: u64,
+    /// What translation replaces in the packet: addresses as they stand there, and the
+    /// destination's port. Here and not on the stack, where the verifier would tell cases apart.
+    pub ends: [u64; 5],
 }
 
 /// Address and port of the client of flow `number`: distinct for numbers below 2^32, in an order

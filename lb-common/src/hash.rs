@@ -60,11 +60,15 @@ impl HashKey {
     }
 }
 
-/// The two places of a service whose destination hash is `hash`, in a table of `mask + 1`.
+/// The two places of a service whose destination hash is `hash`, in a table of `mask + 1`, 2^20 at
+/// most.
+///
+/// The highest bits, since a product's bits depend on no higher ones of its factors: the protocol
+/// stands in bits 48 to 55 of a key's first word.
 #[inline(always)]
 #[must_use]
 pub const fn places(hash: u64, mask: u32) -> [u32; 2] {
-    [(hash >> 32) as u32 & mask, (hash.wrapping_mul(FINAL) >> 32) as u32 & mask]
+    [(hash >> 44) as u32 & mask, (hash.wrapping_mul(FINAL) >> 44) as u32 & mask]
 }
 
 /// SplitMix64's finaliser: a bijection in which every input bit moves every output bit.

@@ -1,61 +1,201 @@
 //! Translation of addresses and ports, in both directions.
+//!
+//! A client's packet `client:port -> service:port` becomes `ours:chosen -> backend:port`; what the
+//! backend answers comes back here and is translated back. Each flow has two entries in
+//! `TRANSLATIONS`, one a direction, so that any packet of it takes one look-up: what a packet has
+//! is the key, what it gets is in the value.
+//!
+//! The entry of the answers is made first. Its key holds the chosen port, so that adding it *is*
+//! the choice: no two flows can get the same. Entries are removed when their flow begins anew, and
+//! by the daemon once they have been silent for [`timeout::timeout`].
+
+mod entry;
+mod open;
+mod quote;
+mod rewrite;
+pub mod timeout;
+mod tuple;
 
 use crate::{
-    frame::Frame,
+    fragment,
+    frame::{Ethernet, Frame},
+    packet::{Age, Kind},
+    reply::Reply,
+    send::{self, Obstacle, Way},
+    service::TCP,
     settings::Settings,
     tables::Tables,
-    uncommon::{Beside, Step, Work},
+    uncommon::{Beside, Step, Work, choose, forward},
     verdict::Verdict,
 };
 
-/// Both ends of a packet, as a key of `TRANSLATIONS`: 40 bytes.
-#[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Tuple {
-    /// Source and destination address, in words as in [`crate::Address`].
-    pub source: [u32; 4],
-    /// See `source`.
-    pub destination: [u32; 4],
-    /// Source and destination port as numbers, `source | destination << 16`; of echo packets, the
-    /// identifier on the requester's side and zero on the other.
-    pub ports: u32,
-    /// Protocol number, and 6 or 4 for the family: `protocol | version << 8`.
-    pub protocol: u32,
-}
+pub use entry::{Translation, state};
+pub(crate) use open::{enter, open, take_port};
+pub(crate) use quote::quote;
+pub use tuple::{Tuple, pairs, words};
 
-/// One value of `TRANSLATIONS`: what becomes of packets with a tuple.
-#[repr(C)]
-#[derive(Debug, Default)]
-pub struct Translation {
-    /// The tuple that packets get.
-    pub tuple: Tuple,
-}
+/// The ports that translated flows show to backends where a policy does not say: below those that
+/// Linux takes for connections of its own (`net.ipv4.ip_local_port_range`), so that health checks
+/// and flows are never mistaken for each other. First and last, `first | last << 16`.
+pub const DEFAULT_PORTS: u32 = 1024 | 32_767 << 16;
 
-impl Translation {
-    /// The same value in a place of its own.
-    #[must_use]
-    pub fn copy(&self) -> Self {
-        Self { tuple: self.tuple }
+/// Takes a client's packet to a service: translates one of a known flow, leaves one that may begin
+/// a flow to [`open`].
+#[inline(always)]
+pub(crate) fn request<F: Frame, T: Tables>(
+    work: &mut Work,
+    frame: &mut F,
+    beside: &Beside<'_, T>,
+) -> Step {
+    if matches!(work.seen.kind, Kind::Error { .. }) {
+        return Step::Quote;
+    }
+    let is_segment = work.seen.packet.key.protocol() == TCP;
+    let begins = matches!(work.seen.packet.age, Age::Begins);
+    let tuple = Tuple::of_request(&work.seen.packet);
+    match beside.tables.translation(&tuple) {
+        // A connection that was closed may begin anew under the same ports.
+        Some(_) if begins => Step::Open,
+        Some(entry) if is_alive(beside.tables, entry) => {
+            translate(work, frame, beside.tables, &tuple, entry)
+        }
+        Some(_) if is_segment => choose::nobody(work, beside),
+        None if is_segment && !begins => Step::Done(Verdict::NatUnknownFlow),
+        _ if matches!(work.seen.kind, Kind::LaterFragment(_)) => {
+            Step::Done(Verdict::FragmentUnmatched)
+        }
+        _ => Step::Open,
     }
 }
 
-/// Translates a client's packet to a service.
+/// Translates a client's packet whose flow has just begun, or begun again.
 #[inline(always)]
-pub(crate) fn request<F: Frame, T: Tables>(
-    _work: &mut Work,
-    _frame: &mut F,
-    _beside: &Beside<'_, T>,
-) -> Step {
-    Step::Done(Verdict::NoBackend)
+pub(crate) fn known<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables: &T) -> Step {
+    let tuple = Tuple::of_request(&work.seen.packet);
+    match tables.translation(&tuple) {
+        Some(entry) => translate(work, frame, tables, &tuple, entry),
+        None => Step::Done(Verdict::NatUnknownFlow),
+    }
 }
 
 /// Translates a backend's packet to its client, if it is of a translated flow.
 #[inline(always)]
 pub(crate) fn answer<F: Frame, T: Tables>(
-    _work: &mut Work,
-    _frame: &mut F,
-    _tables: &T,
-    _settings: &Settings,
+    work: &mut Work,
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
 ) -> Step {
-    Step::Done(Verdict::NotService)
+    let missing = match work.seen.kind {
+        Kind::Error { .. } => return Step::Quote,
+        Kind::EchoReply => Verdict::NotTransport,
+        _ => Verdict::NotService,
+    };
+    let tuple = Tuple::of_answer(&work.seen.packet);
+    let Some(entry) = tables.translation(&tuple) else { return Step::Done(missing) };
+    if let Some(flaw) = work.flaw(frame) {
+        return Step::Done(flaw);
+    }
+    if work.seen.packet.hop_limit <= 1 {
+        return work.tell(Reply::HOP_LIMIT);
+    }
+    if let Kind::FirstFragment(id) = work.seen.kind {
+        fragment::remember(tables, settings, &work.seen, id);
+    }
+    entry.witness(tables.now(), state_bits(work, frame));
+    let link = entry.client_link();
+    if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
+        return Step::Done(Verdict::Malformed);
+    }
+    Step::Done(send::leave(tables, entry.client_interface()))
 }
+
+/// Translates a client's packet by the entry of its flow.
+#[inline(always)]
+fn translate<F: Frame, T: Tables>(
+    work: &mut Work,
+    frame: &mut F,
+    tables: &T,
+    tuple: &Tuple,
+    entry: &Translation,
+) -> Step {
+    work.backend = entry.backend;
+    let way = match Way::find(tables, &work.seen.packet, entry.backend) {
+        Ok(way) => way,
+        Err(obstacle) => return meet(work, tables, &obstacle),
+    };
+    entry.witness(tables.now(), state_bits(work, frame));
+    learn(frame, tables, tuple, entry);
+    let link = way.backend.link();
+    if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
+        return Step::Done(Verdict::Malformed);
+    }
+    send::count(tables, &work.seen.packet, work.found.service, entry.backend);
+    Step::Done(send::leave(tables, way.interface))
+}
+
+/// What becomes of a packet that cannot be sent. One for this machine would need the translation,
+/// and its answers would not come by here.
+#[inline(always)]
+fn meet<T: Tables>(work: &mut Work, tables: &T, obstacle: &Obstacle) -> Step {
+    if matches!(obstacle, Obstacle::Here) {
+        return Step::Done(Verdict::NoBackend);
+    }
+    forward::meet(work, tables, obstacle)
+}
+
+/// Whether an entry's backend is still the one that its flow began with.
+#[inline(always)]
+fn is_alive<T: Tables>(tables: &T, entry: &Translation) -> bool {
+    tables.backend(entry.backend).is_some_and(|backend| {
+        backend.generation() == entry.generation && backend.forward().is_some()
+    })
+}
+
+/// Keeps in mind how the client is reached: by where its packets come from. That changes when
+/// another router takes over.
+#[inline(always)]
+fn learn<F: Frame, T: Tables>(frame: &F, tables: &T, tuple: &Tuple, entry: &Translation) {
+    let Some(link) = link_back(frame) else { return };
+    let interface = tables.ingress();
+    if entry.client_link() == link && entry.client_interface() == interface {
+        return;
+    }
+    entry.set_client(link, interface);
+    if let Some(answer) = partner(tables, tuple, entry) {
+        answer.set_client(link, interface);
+    }
+}
+
+/// The entry of a flow's answers, if there is one and no other flow has taken its place.
+#[inline(always)]
+fn partner<'a, T: Tables>(
+    tables: &'a T,
+    tuple: &Tuple,
+    entry: &Translation,
+) -> Option<&'a Translation> {
+    let answer = tables.translation(&entry.tuple.reversed())?;
+    (answer.tuple == tuple.reversed()).then_some(answer)
+}
+
+/// The hardware addresses of frames that go back to where a frame came from.
+#[inline(always)]
+fn link_back<F: Frame>(frame: &F) -> Option<[u8; 12]> {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = frame.header::<Ethernet>(0)?.link;
+    Some([g, h, i, j, k, l, a, b, c, d, e, f])
+}
+
+/// What a packet says of its flow's state, as bits of [`state`].
+#[inline(always)]
+fn state_bits<F: Frame>(work: &Work, frame: &F) -> u32 {
+    let has_flags =
+        work.seen.packet.key.protocol() == TCP && !matches!(work.seen.kind, Kind::LaterFragment(_));
+    if !has_flags {
+        return state::SEEN;
+    }
+    let flags = frame.header::<[u8; 2]>(work.seen.packet.layout.transport() + 12);
+    flags.map_or(state::SEEN, |[_, flags]| state::of_flags(*flags))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,20 @@
-//! Answers that the balancer gives itself.
+//! Answers that the balancer gives itself: echo replies, ICMP errors, resets.
+//!
+//! A packet is answered before anything of it is changed, so that an error quotes what came. The
+//! answer leaves by the interface that the packet came in by, to the hardware address that it came
+//! from, under the same VLAN tags. What may not be answered, or cannot, gets the plain verdict of
+//! its occasion.
 
-use crate::{frame::Frame, settings::Settings, tables::Tables, uncommon::Work, verdict::Verdict};
+mod echo;
+mod ends;
+mod error;
+mod reset;
+
+use self::{ends::Ends, error::Message};
+use crate::{
+    frame::Frame, packet::Kind, service::UDP, settings::Settings, tables::Tables, uncommon::Work,
+    verdict::Verdict,
+};
 
 /// What a sender is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,18 +58,86 @@ impl Reply {
     }
 }
 
-/// Answers a packet, if it may be answered and the budget allows it.
+/// Hop limit of answers.
+const HOP_LIMIT: u8 = 64;
+/// Shortest frame of Ethernet, without its check sequence.
+const SHORTEST_FRAME: usize = 60;
+
+/// Sends a request back as its reply.
 #[inline(always)]
-pub(crate) fn reply<F: Frame, T: Tables>(
+pub(crate) fn echo<F: Frame, T: Tables>(
     work: &Work,
-    _frame: &mut F,
-    _tables: &T,
-    _settings: &Settings,
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
 ) -> Verdict {
-    match work.reply.kind {
-        ReplyKind::None | ReplyKind::Echo => Verdict::NotTransport,
-        ReplyKind::TooBig => Verdict::TooBig,
-        ReplyKind::HopLimit => Verdict::HopLimit,
-        ReplyKind::Refusal => Verdict::NoBackend,
+    echo::answer(&Occasion { work, tables, settings }, frame)
+}
+
+/// Tells a packet's sender by ICMP what became of it.
+#[inline(always)]
+pub(crate) fn tell<F: Frame, T: Tables>(
+    work: &Work,
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
+) -> Verdict {
+    let ipv6 = work.seen.packet.ipv6;
+    let (untold, told) = match work.reply.kind {
+        ReplyKind::None | ReplyKind::Echo => return Verdict::NotTransport,
+        ReplyKind::TooBig => (Verdict::TooBig, Verdict::TooBigTold),
+        ReplyKind::HopLimit => (Verdict::HopLimit, Verdict::HopLimitTold),
+        ReplyKind::Refusal if work.outline.protocol != UDP => return Verdict::NoBackend,
+        ReplyKind::Refusal => (Verdict::NoBackend, Verdict::Refused),
+    };
+    let message = match work.reply.kind {
+        ReplyKind::TooBig => Message::too_big(work, frame),
+        ReplyKind::HopLimit => Some(Message::hop_limit(ipv6)),
+        _ => Some(Message::port_unreachable(ipv6)),
+    };
+    let Some(message) = message else { return untold };
+    let occasion = Occasion { work, tables, settings };
+    error::answer(&occasion, frame, message, untold, told)
+}
+
+/// Refuses a TCP segment.
+#[inline(always)]
+pub(crate) fn reset<F: Frame, T: Tables>(
+    work: &Work,
+    frame: &mut F,
+    tables: &T,
+    settings: &Settings,
+) -> Verdict {
+    reset::answer(&Occasion { work, tables, settings }, frame)
+}
+
+/// A packet that may deserve an answer, and the tables beside it.
+struct Occasion<'a, T> {
+    work: &'a Work,
+    tables: &'a T,
+    settings: &'a Settings,
+}
+
+impl<T: Tables> Occasion<'_, T> {
+    /// Whom an answer comes from and goes to; `None` for packets that must not be answered: any
+    /// but the first fragment, ICMP errors, and what was not sent by one host to this one (RFC
+    /// 1122 section 3.2.2, RFC 4443 section 2.4).
+    #[inline(always)]
+    fn ends<F: Frame>(&self, frame: &F) -> Option<Ends> {
+        match self.work.seen.kind {
+            Kind::LaterFragment(_) | Kind::Error { .. } => None,
+            Kind::Whole | Kind::FirstFragment(_) | Kind::Echo | Kind::EchoReply => {
+                Ends::read(frame, &self.work.seen.packet)
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_within_budget(&self) -> bool {
+        let budget = self.tables.reply_budget();
+        budget.is_some_and(|budget| budget.take(self.tables.now(), self.settings.replies_per_tick))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,12 @@ pub(crate) struct Outgoing<'a> {
 /// A backend that a packet may be sent to.
 pub(crate) struct Way<'a> {
     id: u16,
-    backend: &'a Backend,
-    forward: Forward,
-    interface: u32,
+    /// The backend.
+    pub(crate) backend: &'a Backend,
+    /// How to get there.
+    pub(crate) forward: Forward,
+    /// Index of the interface towards it.
+    pub(crate) interface: u32,
 }
 
 /// Why a packet cannot be sent to its backend, apart from what is nobody's business.

@@ -197,7 +197,20 @@ impl MappedAddress {
     #[inline(always)]
     #[must_use]
     pub const fn of(address: &Address) -> Self {
-        Self { zero: 0, address: address.mapped() }
+        Self::from_mapped(address.mapped())
+    }
+
+    /// The key of an address in the form of [`Address::mapped`].
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_mapped(address: [u64; 2]) -> Self {
+        Self { zero: 0, address }
+    }
+
+    /// The address in the form of [`Address::mapped`].
+    #[must_use]
+    pub const fn mapped(&self) -> [u64; 2] {
+        self.address
     }
 }
 

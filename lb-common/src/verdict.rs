@@ -116,6 +116,8 @@ verdicts! {
         TooBig => Drop, "too_big";
         /// At the end of its hop limit.
         HopLimit => Drop, "hop_limit";
+        /// To be answered by the balancer itself, which has given as many answers as it may.
+        ReplyLimited => Drop, "reply_limited";
         /// The driver left no room before the packet for the tunnel header.
         NoHeadroom => Drop, "no_headroom";
         /// No port is left under which the backend could tell this flow from others.

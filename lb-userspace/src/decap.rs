@@ -3,20 +3,21 @@
 //! It opens tunnels only from the given load balancers to this machine, and only packets for
 //! addresses that it has. It needs no daemon: program, lists and attachment stay until they are detached.
 
+mod places;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    io,
     net::IpAddr,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader,
     maps::{
-        HashMap, MapData, MapError, PerCpuArray,
+        Array, HashMap, Map, MapData, MapError, PerCpuArray,
         lpm_trie::{Key, LpmTrie},
     },
-    programs::{ProgramError, Xdp},
 };
 use ipnet::IpNet;
 use lb_common::{
@@ -31,13 +32,16 @@ use crate::{
         attach::{self, AttachError},
         kernel_version::{self, UnsupportedKernel},
         pins::{self, PinError, Pins},
+        variant::Program,
     },
     objects,
 };
+use places::Place;
 
-const PROGRAM: &str = "decap";
+const PROGRAM: Program = Program { plain: "decap", jumbo: "decap_frags" };
 const SOURCES: &str = "DECAP_SOURCES";
 const ADDRESSES: &str = "DECAP_ADDRESSES";
+const GUE_PORT: &str = "DECAP_GUE_PORT";
 const VERDICTS: &str = "DECAP_VERDICTS";
 
 /// Why a far end cannot be set up.
@@ -52,9 +56,6 @@ pub enum DecapError {
     /// The kernel refused the object.
     #[error("the kernel refused the XDP program: {0}")]
     Refused(#[from] EbpfError),
-    /// The kernel's verifier refused the program.
-    #[error("the kernel refused the XDP program: {0}")]
-    Unverified(#[from] ProgramError),
     /// An interface.
     #[error(transparent)]
     Attach(#[from] AttachError),
@@ -82,6 +83,22 @@ pub enum DecapError {
     /// Nothing is attached there.
     #[error("no tunnels are opened on `{0}`: see `lbctl decap show`")]
     NotAttached(String),
+    /// Another version of lb has attached it, and counts otherwise.
+    #[error("another version of lb opens tunnels on `{0}`: attach again, which loses no packet")]
+    OtherVersion(String),
+}
+
+/// Which tunnels are opened, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// How the program is attached.
+    pub mode: XdpMode,
+    /// Load balancers that may send tunnels here.
+    pub sources: &'a [IpNet],
+    /// UDP port of GUE; 0 opens none.
+    pub gue_port: u16,
+    /// Addresses at which tunnelled packets may be aimed.
+    pub addresses: &'a BTreeSet<IpAddr>,
 }
 
 /// An address as aya moves it.
@@ -110,37 +127,46 @@ impl Decap {
     pub fn attach(
         pin_dir: &Path,
         interface: &str,
-        mode: XdpMode,
-        sources: &[IpNet],
-        addresses: &BTreeSet<IpAddr>,
+        request: Request<'_>,
     ) -> Result<Self, DecapError> {
         kernel_version::require_supported()?;
-        limit("prefixes", sources.len(), MAX_SOURCES)?;
-        let directory = directory(pin_dir, interface);
-        let is_new = !exists(&directory)?;
-        pins::mount_if_missing(&directory)?;
-        pins::create(&directory)?;
-        let attached = Self::attach_over(&directory, interface, mode, sources, addresses);
+        limit("prefixes", request.sources.len(), MAX_SOURCES)?;
+        let place = Place::new(pin_dir, interface);
+        let is_new = !place.exists()?;
+        place.prepare()?;
+        let attached = Self::attach_at(&place, interface, request);
         if attached.is_err() && is_new {
             // The reason why it failed is worth more than why something of it is left.
-            let _ = remove(&directory);
+            let _ = place.remove();
         }
         attached
     }
 
+    fn attach_at(place: &Place, interface: &str, request: Request<'_>) -> Result<Self, DecapError> {
+        let new_maps = place.new_maps();
+        Pins::remove(&new_maps)?;
+        if place.has_compatible_maps() {
+            return Self::attach_over(&place.maps(), &place.link(), interface, request);
+        }
+        pins::create(&new_maps)?;
+        let decap = Self::attach_over(&new_maps, &place.link(), interface, request)?;
+        place.replace_maps()?;
+        Ok(decap)
+    }
+
     fn attach_over(
-        directory: &Path,
+        maps: &Path,
+        link: &Path,
         interface: &str,
-        mode: XdpMode,
-        sources: &[IpNet],
-        addresses: &BTreeSet<IpAddr>,
+        request: Request<'_>,
     ) -> Result<Self, DecapError> {
-        let mut ebpf = load(directory)?;
+        let mut ebpf = load(maps)?;
         // Addresses first: a tunnel that is opened too early would be dropped as not local.
         let mut decap = Self { addresses: take(&mut ebpf, ADDRESSES)? };
-        decap.set_addresses(addresses)?;
-        set_sources(&mut ebpf, sources)?;
-        attach::attach(&mut ebpf, PROGRAM, interface, mode, &directory.join("link"))?;
+        decap.set_addresses(request.addresses)?;
+        set_gue_port(&mut ebpf, request.gue_port)?;
+        set_sources(&mut ebpf, request.sources)?;
+        attach::attach(&mut ebpf, PROGRAM, interface, request.mode, link)?;
         Ok(decap)
     }
 
@@ -199,73 +225,39 @@ pub struct Opened {
 
 /// All far ends of this machine.
 pub fn list(pin_dir: &Path) -> Result<Vec<Opened>, DecapError> {
-    let root = root(pin_dir);
-    let failed = |source| DecapError::from(PinError::File { path: root.clone(), source });
-    let entries = match fs::read_dir(&root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(failed)?,
-    };
-    let names: Vec<_> = entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<io::Result<_>>()
-        .map_err(failed)?;
-    // A name that is no text is not from here.
-    let names = names.into_iter().filter_map(|name| name.into_string().ok());
-    names.map(|name| read(&root.join(&name), name.replace("%2e", "."))).collect()
+    let interfaces = Place::interfaces(pin_dir)?;
+    interfaces.into_iter().map(|interface| read(pin_dir, interface)).collect()
 }
 
 /// Closes tunnels on an interface.
 pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
-    let directory = directory(pin_dir, interface);
-    if !exists(&directory)? {
+    let place = Place::new(pin_dir, interface);
+    if !place.exists()? {
         return Err(DecapError::NotAttached(interface.to_owned()));
     }
-    attach::release(interface, &directory.join("link"))?;
-    remove(&directory)
+    place.prepare()?;
+    attach::release(interface, &place.link())?;
+    Ok(place.remove()?)
 }
 
-/// Removes the pins of one interface, and the directories above if nothing else is in there.
-fn remove(directory: &Path) -> Result<(), DecapError> {
-    Pins::remove(directory)?;
-    for directory in directory.ancestors().skip(1).take(2) {
-        // Other far ends, or a balancer, are there if this fails.
-        let _ = fs::remove_dir(directory);
-    }
-    Ok(())
-}
-
-/// Whether it is there; who may not look cannot say that it is not.
-fn exists(directory: &Path) -> Result<bool, DecapError> {
-    let failed = |source| PinError::File { path: directory.to_owned(), source };
-    Ok(directory.try_exists().map_err(failed)?)
-}
-
-fn root(pin_dir: &Path) -> PathBuf {
-    pin_dir.join("decap-v1")
-}
-
-fn directory(pin_dir: &Path, interface: &str) -> PathBuf {
-    root(pin_dir).join(interface.replace('.', "%2e"))
-}
-
-fn load(directory: &Path) -> Result<Ebpf, DecapError> {
+/// Loads the object over the maps that are pinned in a directory, and pins there those that are not.
+fn load(maps: &Path) -> Result<Ebpf, DecapError> {
     let mut loader = EbpfLoader::new();
-    for name in [SOURCES, ADDRESSES, VERDICTS] {
-        loader.map_pin_path(name, directory.join(name));
+    for name in [SOURCES, ADDRESSES, GUE_PORT, VERDICTS] {
+        loader.map_pin_path(name, maps.join(name));
     }
-    let mut ebpf = loader.load(objects::DECAP)?;
-    // Before any map is taken out: the program names maps by descriptors that close with them.
-    let program: &mut Xdp = ebpf
-        .program_mut(PROGRAM)
-        .and_then(|found| found.try_into().ok())
-        .ok_or(AttachError::NoProgram(PROGRAM))?;
-    program.load()?;
-    Ok(ebpf)
+    Ok(loader.load(objects::DECAP)?)
+}
+
+fn set_gue_port(ebpf: &mut Ebpf, port: u16) -> Result<(), DecapError> {
+    let failed = |source| DecapError::Map { name: GUE_PORT, source };
+    let mut map: Array<_, u32> = map(ebpf, GUE_PORT)?.try_into().map_err(failed)?;
+    map.set(0, u32::from(port), 0).map_err(failed)
 }
 
 fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {
-    let mut trie: LpmTrie<MapData, PodPrefix, u32> = take(ebpf, SOURCES)?;
     let failed = |source| DecapError::Map { name: SOURCES, source };
+    let mut trie: LpmTrie<_, PodPrefix, u32> = map(ebpf, SOURCES)?.try_into().map_err(failed)?;
     let key = |net: &IpNet| {
         let bits = SourcePrefix::VERSION_BITS + u32::from(net.prefix_len());
         Key::new(bits, PodPrefix(SourcePrefix::of(&Address::from(net.network()))))
@@ -285,7 +277,14 @@ fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {
     Ok(())
 }
 
-fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
+/// A map that stays in the object: programs that are loaded later name it by its descriptor.
+fn map<'a>(ebpf: &'a mut Ebpf, name: &'static str) -> Result<&'a mut Map, DecapError> {
+    let missing =
+        || DecapError::Map { name, source: MapError::InvalidName { name: name.to_owned() } };
+    ebpf.map_mut(name).ok_or_else(missing)
+}
+
+fn take<T: TryFrom<Map, Error = MapError>>(
     ebpf: &mut Ebpf,
     name: &'static str,
 ) -> Result<T, DecapError> {
@@ -294,11 +293,15 @@ fn take<T: TryFrom<aya::maps::Map, Error = MapError>>(
     T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(failed)
 }
 
-fn read(directory: &Path, interface: String) -> Result<Opened, DecapError> {
+fn read(pin_dir: &Path, interface: String) -> Result<Opened, DecapError> {
     let failed = |source| DecapError::Map { name: VERDICTS, source };
-    let data = MapData::from_pin(directory.join(VERDICTS)).map_err(failed)?;
+    let place = Place::new(pin_dir, &interface);
+    if !place.has_compatible_maps() {
+        return Err(DecapError::OtherVersion(interface));
+    }
+    let data = MapData::from_pin(place.maps().join(VERDICTS)).map_err(failed)?;
     let counters: PerCpuArray<MapData, u64> =
-        PerCpuArray::try_from(aya::maps::Map::PerCpuArray(data)).map_err(failed)?;
+        PerCpuArray::try_from(Map::PerCpuArray(data)).map_err(failed)?;
     let count = |verdict: &DecapVerdict| {
         let values = counters.get(&(*verdict as u32), 0).map_err(failed)?;
         Ok((*verdict, values.iter().sum()))

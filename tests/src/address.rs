@@ -6,6 +6,7 @@
 //! | router, to the client | 10.0.0.254/24 | fd00::254/64 |
 //! | router, to the others | 10.0.1.254/24 | fd00:1::254/64 |
 //! | balancer | 10.0.1.1 | fd00:1::1 |
+//! | another balancer | 10.0.1.2 | fd00:1::2 |
 //! | backend 1, 2 ... | 10.0.1.11 ... | fd00:1::11 ... |
 //! | balancer, on a cable to a backend | 10.0.2.1/24 | fd00:2::1/64 |
 //! | backend 1, 2 ..., at its other end | 10.0.2.11 ... | fd00:2::11 ... |
@@ -76,6 +77,12 @@ pub fn gateway(family: Family) -> IpAddr {
 #[must_use]
 pub fn balancer(family: Family) -> IpAddr {
     in_network(family, SERVERS, 1)
+}
+
+/// The address of another balancer.
+#[must_use]
+pub fn second_balancer(family: Family) -> IpAddr {
+    in_network(family, SERVERS, 2)
 }
 
 /// The address of backend `number`, which counts from 1.

@@ -39,4 +39,4 @@ pub use host::Host;
 pub use lbctl::Lbctl;
 pub use load::{Download, Load};
 pub use server::Server;
-pub use topology::{Plan, Topology};
+pub use topology::{Mtus, Plan, Topology};

@@ -38,6 +38,7 @@ pub(crate) fn take_xdp_frames(host: &Host, interface: &str) -> Result<(), RigErr
         action: format!("write {object}"),
         source,
     })?;
-    host.run(&["ip", "link", "set", "dev", interface, "xdpdrv", "object", object, "section", "xdp"])
-        .map(drop)
+    // Veth takes a program that is not for jumbo frames up to an MTU of some 3,500 bytes only.
+    let words = ["dev", interface, "xdpdrv", "object", object, "section", "xdp.frags"];
+    host.run(&[&["ip", "link", "set"], &words[..]].concat()).map(drop)
 }

@@ -39,6 +39,22 @@ impl Default for Plan {
     }
 }
 
+/// The largest packets, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Mtus {
+    /// Between client and router.
+    pub client: u32,
+    /// Between all others.
+    pub servers: u32,
+}
+
+impl Default for Mtus {
+    fn default() -> Self {
+        // Room for the headers of a tunnel around the largest packet of the client.
+        Self { client: 1500, servers: 1600 }
+    }
+}
+
 /// Hosts wired to a network; see [`address`] for who has which address.
 #[derive(Debug)]
 pub struct Topology {
@@ -51,11 +67,17 @@ pub struct Topology {
     /// Where servers run; backend 1 is the first.
     pub backends: Vec<Host>,
     services: u8,
+    mtus: Mtus,
 }
 
 impl Topology {
     /// Builds the network and waits until every host answers the client in both families.
     pub fn new(plan: Plan) -> Result<Self, RigError> {
+        Self::with_mtus(plan, Mtus::default())
+    }
+
+    /// The same for packets of other sizes.
+    pub fn with_mtus(plan: Plan, mtus: Mtus) -> Result<Self, RigError> {
         let topology = Self {
             client: Host::new("client")?,
             router: Host::new("router")?,
@@ -64,6 +86,7 @@ impl Topology {
                 .map(|number| Host::new(&format!("be{number}")))
                 .collect::<Result<_, _>>()?,
             services: plan.services,
+            mtus,
         };
         topology.hosts().try_for_each(set_parameters)?;
         topology.set_up_router()?;
@@ -109,7 +132,7 @@ impl Topology {
     /// The backend answers clients through the bridge as before.
     pub fn connect_to_balancer(&self, number: u8) -> Result<(), RigError> {
         let backend = self.backend(number);
-        link::connect((&self.balancer, "eth1"), (backend, "eth1"), SERVERS_MTU)?;
+        link::connect((&self.balancer, "eth1"), (backend, "eth1"), self.mtus.servers)?;
         link::take_xdp_frames(backend, "eth1")?;
         // An interface that goes down would else lose its IPv6 addresses.
         self.balancer.sysctl("ipv6/conf/eth1/keep_addr_on_down", "1")?;
@@ -147,15 +170,16 @@ impl Topology {
         self.router.sysctl("ipv6/conf/all/forwarding", "1")?;
         // Without snooping the bridge needs no time to learn who listens to neighbour discovery.
         self.router.ip(&format!(
-            "link add br0 mtu {SERVERS_MTU} address {BRIDGE_MAC} type bridge stp_state 0 mcast_snooping 0\n\
+            "link add br0 mtu {} address {BRIDGE_MAC} type bridge stp_state 0 mcast_snooping 0\n\
              link set br0 up\n",
+            self.mtus.servers,
         ))?;
         add_addresses(&self.router, "br0", Family::prefix, address::gateway)?;
         self.route_services_to(address::balancer)
     }
 
     fn attach_client(&self) -> Result<(), RigError> {
-        link::connect((&self.client, "eth0"), (&self.router, "client"), CLIENT_MTU)?;
+        link::connect((&self.client, "eth0"), (&self.router, "client"), self.mtus.client)?;
         add_addresses(&self.router, "client", Family::prefix, address::client_gateway)?;
         add_addresses(&self.client, "eth0", Family::prefix, address::client)?;
         add_default_routes(&self.client, address::client_gateway)?;
@@ -163,11 +187,28 @@ impl Topology {
         self.client.sysctl("ipv4/ip_local_port_range", "60000 65535")
     }
 
+    /// Adds a machine for another lbd, of which the router knows nothing.
+    pub fn add_balancer(&self) -> Result<Host, RigError> {
+        let balancer = Host::new("balancer2")?;
+        set_parameters(&balancer)?;
+        self.attach_as_balancer(&balancer, "balancer2", address::second_balancer)?;
+        Ok(balancer)
+    }
+
     fn attach_balancer(&self) -> Result<(), RigError> {
-        self.attach_to_bridge(&self.balancer, "balancer")?;
-        link::take_xdp_frames(&self.router, "balancer")?;
-        add_addresses(&self.balancer, "eth0", Family::prefix, address::balancer)?;
-        add_default_routes(&self.balancer, address::gateway)
+        self.attach_as_balancer(&self.balancer, "balancer", address::balancer)
+    }
+
+    fn attach_as_balancer(
+        &self,
+        host: &Host,
+        port: &str,
+        own: fn(Family) -> IpAddr,
+    ) -> Result<(), RigError> {
+        self.attach_to_bridge(host, port)?;
+        link::take_xdp_frames(&self.router, port)?;
+        add_addresses(host, "eth0", Family::prefix, own)?;
+        add_default_routes(host, address::gateway)
     }
 
     fn attach_backend(&self, number: u8, host: &Host) -> Result<(), RigError> {
@@ -178,7 +219,7 @@ impl Topology {
     }
 
     fn attach_to_bridge(&self, host: &Host, port: &str) -> Result<(), RigError> {
-        link::connect((host, "eth0"), (&self.router, port), SERVERS_MTU)?;
+        link::connect((host, "eth0"), (&self.router, port), self.mtus.servers)?;
         self.router.ip(&format!("link set {port} master br0"))
     }
 
@@ -202,9 +243,6 @@ impl Topology {
     }
 }
 
-/// Room for the headers of a tunnel around the largest packet of the client.
-const SERVERS_MTU: u32 = 1600;
-const CLIENT_MTU: u32 = 1500;
 /// Left alone, a bridge takes the lowest address of its ports, a new one with a new port; then
 /// what its neighbours know is wrong.
 const BRIDGE_MAC: &str = "02:00:00:00:00:fe";

@@ -12,7 +12,7 @@ use std::{
 use fastrand::Rng;
 use lb_common::{DecapVerdict, Verdict};
 use lb_tests::packets::{
-    Balancer, Decap, Prefix, Segment, Shape, Tag,
+    Balancer, Carrier, Decap, GUE_PORT, Gue, Prefix, Segment, Shape, Tag, Tunnel, Variant,
     failure::{self, Place},
     fixture::Kind,
     fragments, properties,
@@ -127,6 +127,18 @@ fn the_far_end_is_the_same_in_the_kernel_and_on_the_host() {
 
 /// Tunnels with each pair of families; some from strangers, some to others' addresses.
 fn tunnels() -> Vec<Vec<u8>> {
+    let gue =
+        |is_summed, variant| Carrier::Gue(Gue { ports: [50_000, GUE_PORT], is_summed, variant });
+    let carriers = [
+        Carrier::Ip,
+        gue(false, Variant::Header(Vec::new())),
+        gue(true, Variant::Header(vec![[0x45; 4]; 3])),
+        gue(true, Variant::Direct),
+    ];
+    carriers.iter().flat_map(tunnels_by).collect()
+}
+
+fn tunnels_by(carrier: &Carrier) -> Vec<Vec<u8>> {
     let mut tunnels = Vec::new();
     for kind in [Kind::OverIpv4, Kind::OverIpv6] {
         for (client, vip) in [
@@ -136,7 +148,7 @@ fn tunnels() -> Vec<Vec<u8>> {
             ("[2001:db8::7]:1", "[fd00:200::2]:80"),
         ] {
             for shape in [Shape::tcp(client, vip, Segment::Syn), Shape::udp(client, vip)] {
-                let mut tunnel = kind.tunnel(0, 7);
+                let mut tunnel = Tunnel { carrier: carrier.clone(), ..kind.tunnel(0, 7) };
                 tunnels.push(tunnel.around(&shape.frame(), 0));
                 tunnels.push(tagged(&tunnels[tunnels.len() - 1], &[Tag::customer(7)]));
                 tunnels.extend(fragments(&tunnels[tunnels.len() - 2], 24, 1));

@@ -1,8 +1,17 @@
+//! Whom packets go to, by the tables.
+
+mod agreement;
+mod finding;
+mod fragments;
+mod hop_limits;
+mod policies;
+
 use super::*;
 use crate::{
     backend::{Backend, NextHop},
+    counters::Counters,
     host::{HostFrame, HostTables},
-    service::{TCP, UDP},
+    service::{TCP, Table, UDP},
     testing::{self, ACK, INGRESS, SYN, add_service, frame, key, next_hop, tables, udp},
 };
 
@@ -75,11 +84,11 @@ fn a_service_in_another_place_is_not_found() {
 fn an_exact_port_comes_before_every_port() {
     let mut tables = serving(Slot::settled(1));
     add_service(&mut tables, key(VIP, 0, TCP), 1, 3, Slot::settled(3));
-    tables.settings.every_port_services = 1;
+    tables.settings.features = feature::EVERY_PORT;
     let other = frame(CLIENT, VIP, TCP, &testing::tcp(1, 8080, SYN));
     assert_eq!(backend_of(&tables, &tcp_frame(1, SYN)), 1);
     assert_eq!(backend_of(&tables, &other), 3);
-    tables.settings.every_port_services = 0;
+    tables.settings.features = 0;
     assert_eq!(run(&tables, &other), Verdict::NotService);
 }
 
@@ -87,7 +96,7 @@ fn an_exact_port_comes_before_every_port() {
 fn flows_to_two_ports_of_one_service_are_two_flows() {
     let mut tables = tables();
     add_service(&mut tables, key(VIP, 0, TCP), 0, 1, DISPUTED);
-    tables.settings.every_port_services = 1;
+    tables.settings.features = feature::EVERY_PORT;
     let to = |port, flags| frame(CLIENT, VIP, TCP, &testing::tcp(4000, port, flags));
     // One began before the change, the other begins now from the same client port.
     assert_eq!(backend_of(&tables, &to(80, ACK)), 1);

@@ -1,16 +1,18 @@
+mod gue;
+
 use std::net::IpAddr;
 
 use super::*;
 use crate::{
     checksum,
-    forward::{self, Forward},
+    forward::Forward,
     host::{HostFrame, HostGate},
-    packet,
     service::UDP,
-    testing::{self, address, frame, udp, words},
+    testing::{self, address, encapsulate, frame, udp, with_tags, words},
 };
 
 const INNER: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
+const GUE_PORT: u16 = 6666;
 /// The load balancer and the backend of each outer family.
 const OUTER: [(&str, &str); 2] = [("10.1.255.1", "10.1.0.1"), ("fd00:1::ff", "fd00:1::1")];
 
@@ -18,17 +20,24 @@ fn gate() -> HostGate {
     let sources = OUTER.map(|(source, _)| words(source));
     let own = OUTER.map(|(_, backend)| words(backend));
     let targets = INNER.map(|(_, vip)| words(vip));
-    HostGate { sources: sources.into(), own: own.into(), targets: targets.into() }
+    HostGate {
+        sources: sources.into(),
+        own: own.into(),
+        targets: targets.into(),
+        gue_port: GUE_PORT,
+    }
 }
 
 /// A packet and the tunnelled frame of it.
 fn tunnelled(inner: usize, outer: usize) -> (Vec<u8>, Vec<u8>) {
+    tunnelled_by(Forward::Ipip, inner, outer)
+}
+
+fn tunnelled_by(forward: Forward, inner: usize, outer: usize) -> (Vec<u8>, Vec<u8>) {
     let bytes = frame(INNER[inner].0, INNER[inner].1, UDP, &udp(1, 2, &[7; 5]));
-    let backend = testing::backend(Forward::Ipip, OUTER[outer].1, OUTER[outer].0);
+    let backend = testing::backend(forward, OUTER[outer].1, OUTER[outer].0).at_port(GUE_PORT);
     let mut frame = HostFrame::new(&bytes);
-    let packet = if inner == 0 { packet::ipv4(&frame) } else { packet::ipv6(&frame) };
-    let packet = packet.expect("a packet");
-    assert!(forward::encapsulate(&mut frame, &packet, 1, &backend));
+    encapsulate(&mut frame, &backend, 1).expect("room for headers");
     (bytes, frame.bytes().to_vec())
 }
 
@@ -135,6 +144,24 @@ fn lying_and_cut_tunnels_are_dropped() {
         let (_, mut bytes) = tunnelled(0, 0);
         bytes[34] = first;
         assert_eq!(run(&bytes), DecapVerdict::Malformed);
+    }
+}
+
+/// Tags between hardware addresses and outer packet stay where they were.
+#[test]
+fn vlan_tags_are_kept() {
+    let tags = [[0x88, 0xa8, 0x60, 1], [0x81, 0, 0, 2]];
+    for (inner, outer) in every_combination() {
+        for forward in [Forward::Ipip, Forward::Gue] {
+            let (packet, bytes) = tunnelled_by(forward, inner, outer);
+            for count in 1..=2 {
+                let mut frame = HostFrame::new(&with_tags(&bytes, &tags[..count]));
+                assert_eq!(open(&mut frame, &gate()), DecapVerdict::Opened);
+                assert_eq!(frame.bytes()[12..], with_tags(&packet, &tags[..count])[12..]);
+            }
+            let third = with_tags(&bytes, &[[0x81, 0, 0, 1]; 3]);
+            assert_eq!(run(&third), DecapVerdict::NotTunnel);
+        }
     }
 }
 

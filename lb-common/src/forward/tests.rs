@@ -1,32 +1,37 @@
+//! What is written before packets, byte by byte.
+
+mod gue;
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    backend::Backend,
+    checksum,
     host::HostFrame,
-    packet,
+    send::Outgoing,
     service::UDP,
-    testing::{self, frame, udp},
+    testing::{self, encapsulate, frame, udp},
 };
 
 const FRAMES: [(&str, &str); 2] = [("198.51.100.7", "10.200.0.1"), ("2001:db8::7", "fd00:200::1")];
 
-/// The frame of a UDP packet in a tunnel. The room before it is poisoned.
+/// The frame of a packet in a tunnel. The room before it is poisoned.
 fn encapsulated(bytes: &[u8], backend: &Backend, flow: u64) -> Vec<u8> {
     let mut frame = HostFrame::new(bytes);
-    let packet = if bytes[12] == 8 { packet::ipv4(&frame) } else { packet::ipv6(&frame) };
-    assert!(encapsulate(&mut frame, &packet.expect("a packet"), flow, backend));
+    encapsulate(&mut frame, backend, flow).expect("room for headers");
     frame.bytes().to_vec()
 }
 
 #[test]
 fn numbers_name_ways() {
-    for forward in [Forward::L2, Forward::Ipip] {
+    for forward in [Forward::L2, Forward::Ipip, Forward::Gue, Forward::Nat] {
         assert_eq!(Forward::from_number(forward as u8), Some(forward));
     }
     assert_eq!(Forward::from_number(0), None);
-    assert_eq!(Forward::from_number(3), None);
+    assert_eq!(Forward::from_number(5), None);
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn l2_changes_twelve_bytes() {
     let bytes = frame(FRAMES[0].0, FRAMES[0].1, UDP, &udp(1, 2, &[0; 9]));
     let mut frame = HostFrame::new(&bytes);
     let backend = testing::backend(Forward::L2, "10.1.0.1", "10.1.255.1");
-    assert!(rewrite_link(&mut frame, &backend));
+    assert_eq!(rewrite_link(&mut frame, backend.link()), Some(()));
     assert_eq!(frame.bytes()[..12], [2, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 4]);
     assert_eq!(frame.bytes()[12..], bytes[12..]);
     assert_eq!(Forward::L2.overhead(true), 0);
@@ -104,13 +109,14 @@ fn bytes_behind_the_packet_are_not_counted() {
 fn a_frame_without_room_is_refused() {
     let bytes = frame(FRAMES[0].0, FRAMES[0].1, UDP, &udp(1, 2, &[]));
     let mut frame = HostFrame::new(&bytes);
-    let packet = packet::ipv4(&frame).expect("a packet");
+    let seen = testing::seen(&bytes).expect("a packet");
+    let outgoing = Outgoing { packet: &seen.packet, flow: 0, tags: &seen.tags };
     // The room before a frame is 256 bytes: twelve headers fit, a thirteenth does not.
     let backend = testing::backend(Forward::Ipip, "10.1.0.1", "10.1.255.1");
     for _ in 0..12 {
-        assert!(encapsulate(&mut frame, &packet, 0, &backend));
+        assert!(ipip::encapsulate(&mut frame, &outgoing, &backend).is_some());
     }
-    assert!(!encapsulate(&mut frame, &packet, 0, &backend));
+    assert!(ipip::encapsulate(&mut frame, &outgoing, &backend).is_none());
 }
 
 proptest! {

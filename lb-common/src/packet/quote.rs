@@ -53,12 +53,16 @@ pub(super) fn ipv6<F: Frame>(frame: &F, offset: usize) -> Option<Packet> {
     Some(of_ipv6(&mirrored, layout, &ports, protocol))
 }
 
-/// The ports of the quoted packet, the other way round; of an echo reply, its identifier.
+/// The ICMP or ICMPv6 types of echo requests and replies.
+#[inline(always)]
+pub(super) const fn echo_types(ipv6: bool) -> [u8; 2] {
+    if ipv6 { [128, 129] } else { [8, 0] }
+}
+
+/// The ports of the quoted packet, the other way round; of an echo packet, its identifier on the
+/// requester's side.
 #[inline(always)]
 fn ports<F: Frame>(frame: &F, offset: usize, protocol: u8, ipv6: bool) -> Option<Transport> {
-    const ECHO_REPLY: u8 = 0;
-    const ECHO_REPLY_IPV6: u8 = 129;
-
     let age = if protocol == TCP { Age::Continues } else { Age::Unknown };
     let (source, destination) = match (protocol, ipv6) {
         (TCP | UDP, _) => {
@@ -66,12 +70,14 @@ fn ports<F: Frame>(frame: &F, offset: usize, protocol: u8, ipv6: bool) -> Option
             (u16::from_be_bytes([c, d]), u16::from_be_bytes([a, b]))
         }
         (ICMP, false) | (ICMPV6, true) => {
-            let [kind, _, _, _, a, b] = *frame.header::<[u8; 6]>(offset)?;
-            let reply = if ipv6 { ECHO_REPLY_IPV6 } else { ECHO_REPLY };
-            if kind != reply {
-                return None;
+            let [kind, _, _, _, a, b] = frame.header::<[u8; 6]>(offset)?;
+            let [request, reply] = echo_types(ipv6);
+            let id = u16::from_be_bytes([*a, *b]);
+            match kind {
+                _ if *kind == reply => (id, 0),
+                _ if *kind == request => (0, id),
+                _ => return None,
             }
-            (u16::from_be_bytes([a, b]), 0)
         }
         _ => return None,
     };

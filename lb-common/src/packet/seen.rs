@@ -3,7 +3,7 @@
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
 use super::{
-    Age, Layout, Packet, TCP_LEN, Transport, of_ipv4, of_ipv6,
+    Age, IMPOSSIBLE, Layout, Packet, TCP_LEN, Transport, of_ipv4, of_ipv6,
     outline::{Outline, Piece},
     quote::{self, ICMP_LEN},
     transport,
@@ -41,6 +41,8 @@ pub enum Kind {
     LaterFragment(u32),
     /// An ICMP echo request; its identifier is in the place of the client's port.
     Echo,
+    /// An ICMP echo reply; its identifier is in the place of the service's port.
+    EchoReply,
     /// An ICMP error. Where the IP header that it quotes starts is in bytes from the start of the
     /// frame.
     Error {
@@ -192,22 +194,24 @@ fn segment<F: Frame>(
     // RFC 1858: a first fragment must hold the whole transport header.
     let needed = if protocol == TCP { read.claimed } else { shortest };
     let flaw = (headers + needed > length).then_some(Verdict::TinyFragment);
-    // UDP claims the length of the datagram, not of this piece.
-    let transport = Transport { claimed: shortest, ..read };
+    // UDP claims the length of the datagram, not of this piece; its header is a part of it.
+    let claimed = if read.claimed == IMPOSSIBLE { IMPOSSIBLE } else { shortest };
+    let transport = Transport { claimed, ..read };
     Ok(Shape { kind, transport, quoted: None, flaw })
 }
 
 #[inline(always)]
 fn icmp<F: Frame>(frame: &F, layout: Layout, ipv6: bool) -> Result<Shape, Verdict> {
-    const ECHO: u8 = 8;
-    const ECHO_IPV6: u8 = 128;
-
     let [kind, _, _, _, a, b, _, _] =
         *frame.header::<[u8; ICMP_LEN]>(layout.transport()).ok_or(Verdict::Truncated)?;
     let none = Transport { source: 0, destination: 0, age: Age::Unknown, claimed: ICMP_LEN as u32 };
-    if kind == if ipv6 { ECHO_IPV6 } else { ECHO } {
-        let transport = Transport { source: u16::from_be_bytes([a, b]), ..none };
-        return Ok(Shape { kind: Kind::Echo, transport, quoted: None, flaw: None });
+    let [request, reply] = quote::echo_types(ipv6);
+    if kind == request || kind == reply {
+        let id = u16::from_be_bytes([a, b]);
+        let (source, destination) = if kind == request { (id, 0) } else { (0, id) };
+        let transport = Transport { source, destination, ..none };
+        let kind = if kind == request { Kind::Echo } else { Kind::EchoReply };
+        return Ok(Shape { kind, transport, quoted: None, flaw: None });
     }
     if !quote::is_error(kind, ipv6) {
         return Err(Verdict::NotTransport);

@@ -7,7 +7,7 @@ use crate::{
     packet::Kind,
     policy::{Policy, flag},
     reply::Reply,
-    service::ServiceKey,
+    service::{ServiceKey, TCP, UDP},
     settings::{Settings, feature},
     tables::Tables,
     verdict::Verdict,
@@ -28,14 +28,10 @@ pub(super) fn admit<F: Frame, T: Tables>(
     let found = find::any(tables, settings, &key);
     work.found = found;
     if !found.table.is_present() {
-        let may_be_answer = settings.features & feature::NAT != 0;
-        return if may_be_answer { Step::Answer } else { Step::Done(Verdict::NotService) };
+        return other(settings, Verdict::NotService);
     }
-    if let Some(flaw) = work.seen.flaw {
+    if let Some(flaw) = work.flaw(frame) {
         return Step::Done(flaw);
-    }
-    if !work.seen.packet.is_well_formed(frame) {
-        return Step::Done(Verdict::Malformed);
     }
     let policy = tables.policy(found.table.policy()).unwrap_or(&Policy::NONE);
     if !is_allowed(work, tables, policy) {
@@ -57,8 +53,28 @@ fn key<T: Tables>(work: &mut Work, tables: &T, settings: &Settings) -> Result<Se
             Ok(work.seen.packet.key)
         }
         Kind::Echo => echo_key(work, tables, settings),
+        Kind::EchoReply => Err(other(settings, Verdict::NotTransport)),
+        Kind::Error { .. } if !is_segment(&work.seen.packet.key) => {
+            let key = work.seen.packet.key;
+            match find::address(tables, settings, &key).default_service() {
+                Some((port, protocol)) => Ok(key.at(port, protocol)),
+                None => Err(other(settings, Verdict::NotTransport)),
+            }
+        }
         _ => Ok(work.seen.packet.key),
     }
+}
+
+/// What becomes of a packet that is for no service.
+#[inline(always)]
+const fn other(settings: &Settings, verdict: Verdict) -> Step {
+    let may_be_answer = settings.features & feature::NAT != 0;
+    if may_be_answer { Step::Answer } else { Step::Done(verdict) }
+}
+
+#[inline(always)]
+const fn is_segment(key: &ServiceKey) -> bool {
+    matches!(key.protocol(), TCP | UDP)
 }
 
 /// The key of the service that an echo request goes to, unless it is answered here.
@@ -73,8 +89,6 @@ fn echo_key<T: Tables>(
     match entry.default_service() {
         Some((port, protocol)) => Ok(key.at(port, protocol)),
         None if entry.answers() => Err(work.tell(Reply::ECHO)),
-        // Answers to echo requests of backends are for nobody here; requests to translated
-        // addresses neither.
         None => Err(Step::Done(Verdict::NotTransport)),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Step, Work};
 use crate::{
+    forward::Forward,
     frame::Frame,
     reply::Reply,
     send::{self, Obstacle, Outgoing, Way},
@@ -16,6 +17,10 @@ pub(super) fn forward<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, table
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };
+    if matches!(way.forward, Forward::Nat) {
+        // A backend of a service that translates; this one does not.
+        return Step::Done(Verdict::NoBackend);
+    }
     let (packet, tags) = (&work.seen.packet, &work.seen.tags);
     let outgoing = Outgoing { packet, flow: work.flow, tags };
     Step::Done(send::send(frame, tables, &outgoing, &way, work.found.service))

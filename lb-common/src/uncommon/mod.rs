@@ -6,9 +6,9 @@
 //! from one state only. In one piece the ways multiply, to millions of instructions.
 
 mod admit;
-mod choose;
-mod forward;
-mod limits;
+pub(crate) mod choose;
+pub(crate) mod forward;
+pub(crate) mod limits;
 
 use crate::{
     find::Found,
@@ -16,7 +16,8 @@ use crate::{
     nat,
     packet::{Outline, Seen, extension, options, outline, seen},
     policy::Policy,
-    reply::{self, Reply},
+    reply::{self, Reply, ReplyKind},
+    service::TCP,
     settings::Settings,
     tables::Tables,
     verdict::Verdict,
@@ -35,6 +36,10 @@ pub struct Work {
     pub flow: u64,
     /// Its backend.
     pub backend: u16,
+    /// The port that a translated flow shows to its backend.
+    pub port: u16,
+    /// See [`crate::nat::Translation::delta`].
+    pub delta: u16,
     /// What its sender is told.
     pub reply: Reply,
 }
@@ -56,12 +61,26 @@ pub enum Step {
     Choose,
     /// Send it to its backend.
     Forward,
-    /// Translate it for its backend.
+    /// Translate it for its backend, if its flow is known.
     Request,
+    /// Choose the backend of a translated flow that begins with it.
+    Open,
+    /// Choose the port that the flow shows to the backend.
+    TakePort,
+    /// Enter the flow into the table.
+    Enter,
+    /// Translate it for the backend of the flow that has just begun.
+    Translate,
     /// Translate it for its client, if it is of a translated flow.
     Answer,
-    /// Send an answer to it.
-    Reply,
+    /// Translate an ICMP error with what it quotes.
+    Quote,
+    /// Send an echo request back as its reply.
+    Echo,
+    /// Tell its sender by ICMP what became of it.
+    Tell,
+    /// Refuse it by a TCP reset.
+    Reset,
     /// Nothing.
     Done(Verdict),
 }
@@ -98,6 +117,8 @@ impl Work {
             found: Found::NONE,
             flow: 0,
             backend: 0,
+            port: 0,
+            delta: 0,
             reply: Reply::NONE,
         })
     }
@@ -125,8 +146,15 @@ impl Work {
             Step::Choose => choose::choose(self, frame, &beside),
             Step::Forward => forward::forward(self, frame, tables),
             Step::Request => nat::request(self, frame, &beside),
+            Step::Open => nat::open(self, &beside),
+            Step::TakePort => nat::take_port(self, frame, &beside),
+            Step::Enter => nat::enter(self, frame, tables),
+            Step::Translate => nat::known(self, frame, tables),
             Step::Answer => nat::answer(self, frame, tables, settings),
-            Step::Reply => Step::Done(reply::reply(self, frame, tables, settings)),
+            Step::Quote => nat::quote(self, frame, tables),
+            Step::Echo => Step::Done(reply::echo(self, frame, tables, settings)),
+            Step::Tell => Step::Done(reply::tell(self, frame, tables, settings)),
+            Step::Reset => Step::Done(reply::reset(self, frame, tables, settings)),
             Step::Done(_) => step,
         }
     }
@@ -156,11 +184,24 @@ impl Work {
         }
     }
 
+    /// What is wrong with the packet, now that somebody takes it.
+    #[inline(always)]
+    pub(crate) fn flaw<F: Frame>(&self, frame: &F) -> Option<Verdict> {
+        if self.seen.flaw.is_some() {
+            return self.seen.flaw;
+        }
+        (!self.seen.packet.is_well_formed(frame)).then_some(Verdict::Malformed)
+    }
+
     /// What comes of an obstacle that the sender may be told of.
     #[inline(always)]
     pub(crate) const fn tell(&mut self, reply: Reply) -> Step {
         self.reply = reply;
-        Step::Reply
+        match reply.kind {
+            ReplyKind::Echo => Step::Echo,
+            ReplyKind::Refusal if self.outline.protocol == TCP => Step::Reset,
+            _ => Step::Tell,
+        }
     }
 }
 

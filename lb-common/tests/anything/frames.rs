@@ -13,6 +13,8 @@ pub(crate) const ADDRESSES: [IpAddr; 4] = [
 ];
 /// The ports of everything.
 pub(crate) const PORTS: [u16; 4] = [0, 80, 80, 443];
+/// The port of tunnels in UDP.
+pub(crate) const GUE_PORT: u16 = 6080;
 /// TCP, UDP, ICMP and ICMPv6.
 pub(crate) const PROTOCOLS: [u8; 6] = [6, 17, 6, 17, 1, 58];
 
@@ -39,7 +41,14 @@ pub(crate) fn any_tunnel(draw: &mut Draw) -> Vec<u8> {
     let inner = packet(draw, 0);
     let protocol = if inner[0] >> 4 == 4 { 4 } else { 41 };
     let to = draw.one_of(&ADDRESSES);
-    let outer = around(draw, to, protocol, &inner);
+    let outer = if draw.below(2) == 0 {
+        around(draw, to, protocol, &inner)
+    } else {
+        let length = inner.len() as u16 + 12;
+        let udp = [0xc000, draw.one_of(&[GUE_PORT, GUE_PORT, 80]), length, 0].map(u16::to_be_bytes);
+        let flags = draw.one_of(&[0, 0, 0, 1, 0x20, 0x40]);
+        around(draw, to, 17, &[udp.as_flattened(), &[flags, protocol, 0, 0], &inner].concat())
+    };
     let ether_type = if to.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
     damaged(draw, [&[2; 12][..], &ether_type, &outer].concat())
 }

@@ -57,7 +57,7 @@ pub(crate) fn any(draw: &mut Draw) -> HostTables {
     tables.translations = Translations::new(draw.below(6));
     for _ in 0..draw.below(6) {
         // A table that is full refuses, which is as good.
-        let _ = tables.translations.add(&tuple(draw), &Translation { tuple: tuple(draw) });
+        let _ = tables.translations.add(&tuple(draw), &translation(draw));
     }
     tables
 }
@@ -120,12 +120,19 @@ fn key(draw: &mut Draw) -> ServiceKey {
     }
 }
 
+fn translation(draw: &mut Draw) -> Translation {
+    let owner = (draw.one_of(&[1, 2, 3, 0, u16::MAX]), draw.below(3) as u16);
+    Translation::new(tuple(draw), draw.number() as u16, draw.below(4) as u32, owner)
+}
+
 fn tuple(draw: &mut Draw) -> Tuple {
-    let words = |address: IpAddr| lb_common::Address::from(address).words();
+    let words = |address: IpAddr| lb_common::nat::pairs(lb_common::Address::from(address).words());
     Tuple {
         source: words(draw.one_of(&ADDRESSES)),
         destination: words(draw.one_of(&ADDRESSES)),
         ports: u32::from(draw.one_of(&PORTS)) | u32::from(draw.one_of(&PORTS)) << 16,
-        protocol: u32::from(draw.one_of(&PROTOCOLS)) | draw.one_of(&[4, 6]) << 8,
+        protocol: u32::from(draw.one_of(&PROTOCOLS))
+            | (draw.one_of(&[4, 6]) << 8)
+            | (draw.below(2) as u32) << 16,
     }
 }

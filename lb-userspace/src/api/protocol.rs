@@ -7,9 +7,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::policy::PolicyItem;
 use crate::{
     control::{Mode, Origin, State},
-    model::{BackendName, Protocol, ServiceName, Weight},
+    model::{BackendName, Protocol, ServiceName, Vip, Weight},
 };
 
 /// Version of the documents.
@@ -170,6 +171,9 @@ pub struct InterfaceStatus {
     pub mode: String,
     /// Whether the program is attached.
     pub attached: bool,
+    /// Whether it is the variant for frames in several buffers.
+    #[serde(default)]
+    pub jumbo: bool,
 }
 
 /// A registry.
@@ -211,16 +215,22 @@ pub struct Services {
 pub struct ServiceItem {
     /// Its name.
     pub name: ServiceName,
-    /// Address that clients reach.
-    pub vip: IpAddr,
-    /// Port that clients reach; 0 is every port.
+    /// Address that clients reach, or prefix of addresses.
+    pub vip: Vip,
+    /// Port that clients reach, or the first of a range; 0 is every port.
     pub port: u16,
+    /// Last port of a range; null where it is none.
+    #[serde(default)]
+    pub last_port: Option<u16>,
     /// Protocol.
     pub protocol: Protocol,
     /// `l2` or `ipip`.
     pub forward: String,
     /// `consistent-hash`.
     pub scheduler: String,
+    /// What it asks for beyond sending packets to backends.
+    #[serde(default)]
+    pub policy: PolicyItem,
     /// Backends.
     pub backends: usize,
     /// Backends that take new flows.

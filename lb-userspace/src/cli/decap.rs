@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use lb_common::forward::gue;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -12,13 +13,13 @@ use crate::{
     api::protocol::{Failure, FailureKind, VERSION},
     config::XdpMode,
     datapath::attach::AttachError,
-    decap::{self, Decap, DecapError},
+    decap::{self, Decap, DecapError, Request},
     netlink,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
-    /// Opens tunnels on an interface, until it is detached.
+    /// Opens tunnels on an interface, IP in IP and GUE, until it is detached.
     Attach(Attach),
     /// Closes tunnels on an interface.
     Detach {
@@ -44,6 +45,9 @@ pub(super) struct Attach {
     /// Services' addresses that this machine has; all addresses that it has now, if not given.
     #[arg(long, value_name = "ADDRESS")]
     to: Vec<IpAddr>,
+    /// UDP port of GUE, as the load balancers have it; 0 opens none.
+    #[arg(long, value_name = "PORT", default_value_t = gue::PORT)]
+    gue_port: u16,
     /// Keeps running and follows changes of this machine's addresses.
     #[arg(long, conflicts_with = "to")]
     watch: bool,
@@ -101,8 +105,14 @@ fn attach(context: &Context, arguments: &Attach) -> Result<(), Failure> {
             Mode::Auto => XdpMode::Auto,
         };
         let (pin_dir, interface) = (&arguments.pins.pin_dir, &arguments.interface);
-        let mut decap = Decap::attach(pin_dir, interface, mode, &arguments.from, &addresses)
-            .map_err(|error| failure(&error))?;
+        let request = Request {
+            mode,
+            sources: &arguments.from,
+            gue_port: arguments.gue_port,
+            addresses: &addresses,
+        };
+        let mut decap =
+            Decap::attach(pin_dir, interface, request).map_err(|error| failure(&error))?;
         let from: Vec<String> = arguments.from.iter().map(ToString::to_string).collect();
         let from = from.join(", ");
         output::done(context.format, &format!("{interface}: opens tunnels from {from}"));
@@ -217,7 +227,10 @@ mod tests {
         let listed = permission::as_nobody(decap::list);
         assert_eq!(failure(&listed.expect_err("show")).kind, FailureKind::Permission);
         let attached = permission::as_nobody(|pins| {
-            Decap::attach(pins, "eth0", XdpMode::Auto, &[], &BTreeSet::new()).map(drop)
+            let addresses = BTreeSet::new();
+            let request =
+                Request { mode: XdpMode::Auto, sources: &[], gue_port: 0, addresses: &addresses };
+            Decap::attach(pins, "eth0", request).map(drop)
         });
         assert_eq!(failure(&attached.expect_err("attach")).kind, FailureKind::Permission);
     }

@@ -8,6 +8,7 @@ mod detach;
 mod lookup;
 mod output;
 mod permission;
+mod policy;
 mod service;
 mod status;
 mod usage;

@@ -14,7 +14,8 @@ pub(super) fn kind_of(error: &(dyn Error + 'static), otherwise: FailureKind) -> 
 
 fn is_refused(error: &(dyn Error + 'static)) -> bool {
     // EACCES is what the verifier says of a program, and EPERM what the kernel says of its owner.
-    if let Some(ProgramError::LoadError { io_error, .. }) = error.downcast_ref() {
+    let boxed = || error.downcast_ref::<Box<ProgramError>>().map(|program| &**program);
+    if let Some(ProgramError::LoadError { io_error, .. }) = error.downcast_ref().or_else(boxed) {
         return io_error.raw_os_error() == Some(Errno::EPERM as i32);
     }
     let is_refusal = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;

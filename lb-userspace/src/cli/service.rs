@@ -1,13 +1,17 @@
 //! `lbctl service …`
 
-use std::{net::IpAddr, process::ExitCode};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Context, Format, backend, output, unexpected};
+use super::{
+    Context, Format, backend, output,
+    policy::{self, PolicyArguments, quote},
+    unexpected,
+};
 use crate::{
     api::protocol::{Answer, Failure, Request, ServiceItem, Services},
-    model::ServiceName,
+    model::{Ports, ServiceName, Vip},
 };
 
 #[derive(Debug, Subcommand)]
@@ -38,18 +42,20 @@ pub(super) enum Verb {
 pub(super) struct New {
     /// Its name.
     name: ServiceName,
-    /// Address that clients reach.
+    /// Address or prefix that clients reach.
     #[arg(long)]
-    vip: IpAddr,
-    /// Port that clients reach; 0 is every port.
+    vip: Vip,
+    /// Port that clients reach, or a range as in 1000-1999; 0 is every port.
     #[arg(long)]
-    port: u16,
+    port: Ports,
     /// tcp or udp.
     #[arg(long, default_value = "tcp")]
     protocol: String,
     /// How packets get to the backends: l2 or ipip.
     #[arg(long)]
     forward: String,
+    #[command(flatten)]
+    policy: PolicyArguments,
     /// How backends are chosen: consistent-hash.
     #[arg(long, default_value = "consistent-hash")]
     scheduler: String,
@@ -95,15 +101,18 @@ pub(super) fn run(context: &Context, verb: Verb) -> Result<ExitCode, Failure> {
 impl New {
     /// The service as text of the configuration, which the daemon checks like a file.
     fn text(&self) -> String {
-        let quote = |text: &str| toml::Value::String(text.to_owned()).to_string();
         let mut lines = vec![
             format!("name = {}", quote(&self.name.to_string())),
             format!("vip = \"{}\"", self.vip),
-            format!("port = {}", self.port),
+            match self.port {
+                Ports::Range(..) => format!("port = {}", quote(&self.port.to_string())),
+                Ports::Exact(_) | Ports::Every => format!("port = {}", self.port.first()),
+            },
             format!("protocol = {}", quote(&self.protocol)),
             format!("forward = {}", quote(&self.forward)),
             format!("scheduler = {}", quote(&self.scheduler)),
         ];
+        lines.extend(self.policy.lines());
         if let Some(kind) = &self.check {
             lines.push("[health_check]".to_owned());
             lines.push(format!("type = {}", quote(kind)));
@@ -143,6 +152,7 @@ fn show(service: &ServiceItem) {
     fact("address", format!("{} {}", address(service), service.protocol));
     fact("forward", service.forward.clone());
     fact("scheduler", service.scheduler.clone());
+    policy::facts(&service.policy).iter().for_each(|(name, text)| fact(name, text.clone()));
     let fullest = service
         .fullest_share
         .map(|share| format!(", the fullest backend has {share:.3} of its share"))
@@ -163,11 +173,12 @@ fn show(service: &ServiceItem) {
     }
 }
 
-/// Address and port as people write them; every port is a star.
+/// Address and ports as people write them; every port is a star.
 fn address(service: &ServiceItem) -> String {
-    let port = if service.port == 0 { "*".to_owned() } else { service.port.to_string() };
-    match service.vip {
-        IpAddr::V4(vip) => format!("{vip}:{port}"),
-        IpAddr::V6(vip) => format!("[{vip}]:{port}"),
-    }
+    let ports = match service.last_port {
+        Some(last) => Ports::Range(service.port, last),
+        None => Ports::one(service.port),
+    };
+    let vip = service.vip;
+    if vip.is_ipv6() { format!("[{vip}]:{ports}") } else { format!("{vip}:{ports}") }
 }

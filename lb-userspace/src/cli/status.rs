@@ -35,7 +35,8 @@ fn print(status: &Status) {
     }
     for interface in &status.interfaces {
         let mode = if interface.attached { &interface.mode } else { "not attached" };
-        fact("interface", format!("{} {mode}", interface.name));
+        let frames = if interface.jumbo { ", jumbo frames" } else { "" };
+        fact("interface", format!("{} {mode}{frames}", interface.name));
     }
     fact("services", status.services.to_string());
     fact("backends", format!("{} of {} take new flows", status.backends_up, status.backends));

@@ -10,9 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
+
 use crate::model::Service;
 
-pub use check::check_service_limits;
+pub use check::{Clash, Together, check_service_limits};
 pub use error::ConfigError;
 
 /// A checked configuration.
@@ -41,6 +43,13 @@ pub struct Daemon {
     pub pin_dir: PathBuf,
     /// Secret of all hashes, the same on all load balancers of a group.
     pub hash_seed: Secret,
+    /// UDP port of the tunnels of services that are forwarded by GUE.
+    pub gue_port: u16,
+    /// Outer source addresses of tunnels, at most a prefix of each family, with at most 16 free
+    /// bits; without one it is our own address towards the backend.
+    pub tunnel_sources: Vec<IpNet>,
+    /// First and last of the ports that translated flows show to backends.
+    pub nat_ports: (u16, u16),
     /// How large the kernel's tables are.
     pub limits: Limits,
 }

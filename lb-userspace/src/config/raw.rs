@@ -23,6 +23,9 @@ pub(super) struct Daemon {
     pub(super) state_dir: Option<PathBuf>,
     pub(super) pin_dir: Option<PathBuf>,
     pub(super) hash_seed: Option<Spanned<String>>,
+    pub(super) gue_port: Option<Spanned<i64>>,
+    pub(super) tunnel_sources: Option<Vec<Spanned<String>>>,
+    pub(super) nat_ports: Option<Spanned<String>>,
     pub(super) max_services: Option<Spanned<i64>>,
     pub(super) max_backends: Option<Spanned<i64>>,
     pub(super) max_slots: Option<Spanned<i64>>,
@@ -36,15 +39,34 @@ pub(super) struct Daemon {
 pub(super) struct Service {
     pub(super) name: Spanned<String>,
     pub(super) vip: Spanned<String>,
-    pub(super) port: Spanned<i64>,
+    pub(super) port: Spanned<toml::Value>,
     pub(super) protocol: Option<Spanned<String>>,
     pub(super) forward: Spanned<String>,
     pub(super) scheduler: Option<Spanned<String>>,
     pub(super) flow_grace: Option<Spanned<String>>,
+    pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) deny: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) max_new_flows: Option<Spanned<String>>,
+    pub(super) new_flow_burst: Option<Spanned<i64>>,
+    pub(super) max_new_flows_per_source: Option<Spanned<String>>,
+    pub(super) new_flow_burst_per_source: Option<Spanned<i64>>,
+    pub(super) no_backend: Option<Spanned<String>>,
+    pub(super) udp_flows: Option<Spanned<String>>,
+    pub(super) udp_timeout: Option<Spanned<String>>,
+    pub(super) quic_server_id: Option<Spanned<QuicServerId>>,
+    pub(super) fragments: Option<Spanned<String>>,
+    pub(super) ping: Option<Spanned<String>>,
     pub(super) health_check: Option<Spanned<HealthCheck>>,
     pub(super) source: Option<Spanned<Source>>,
     #[serde(default, rename = "backend")]
     pub(super) backends: Vec<Backend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct QuicServerId {
+    pub(super) offset: Spanned<i64>,
+    pub(super) length: Spanned<i64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,4 +97,5 @@ pub(super) struct Backend {
     pub(super) address: Spanned<String>,
     pub(super) port: Option<Spanned<i64>>,
     pub(super) weight: Option<Spanned<i64>>,
+    pub(super) server_id: Option<Spanned<String>>,
 }

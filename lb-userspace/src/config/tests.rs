@@ -1,3 +1,6 @@
+mod nat;
+mod policies;
+
 use super::*;
 
 const DAEMON: &str = "[daemon]\ninterfaces = [\"eth0\"]\n";
@@ -56,6 +59,28 @@ fn faults_name_file_line_and_field() {
         ("[daemon]\ninterfaces = []\n".to_owned(), "lb.toml:2: daemon.interfaces: name at least"),
         (format!("{DAEMON}hash_seed = \"short\"\n"), "lb.toml:3: daemon.hash_seed: a secret"),
         (format!("{DAEMON}xdp_mode = \"fast\"\n"), "lb.toml:3: daemon.xdp_mode: `fast` must be"),
+        (format!("{DAEMON}gue_port = 0\n"), "lb.toml:3: daemon.gue_port: must be a number from 1"),
+        (
+            format!("{DAEMON}tunnel_sources = [\"10.1.255.7/24\"]\n"),
+            "lb.toml:3: daemon.tunnel_sources: `10.1.255.7/24` has bits behind the prefix: write \
+             10.1.255.0/24",
+        ),
+        (
+            format!("{DAEMON}tunnel_sources = [\"10.0.0.0/15\"]\n"),
+            "lb.toml:3: daemon.tunnel_sources: `10.0.0.0/15` is too large: /16 at least",
+        ),
+        (
+            format!("{DAEMON}tunnel_sources = [\"fd00::/64\"]\n"),
+            "lb.toml:3: daemon.tunnel_sources: `fd00::/64` is too large: /112 at least",
+        ),
+        (
+            format!("{DAEMON}tunnel_sources = [\n\"10.1.0.0/24\",\n\"10.2.0.0/24\"]\n"),
+            "lb.toml:5: daemon.tunnel_sources: `10.2.0.0/24` is the second of its family",
+        ),
+        (
+            format!("{DAEMON}tunnel_sources = [\"ff00::/112\"]\n"),
+            "lb.toml:3: daemon.tunnel_sources: `ff00::/112` cannot be a source",
+        ),
         (with(SERVICE), "lb.toml:9: service.name: another service has this name"),
         (
             with(&SERVICE.replace("web", "other")),

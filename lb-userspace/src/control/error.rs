@@ -28,6 +28,16 @@ pub enum ControlError {
         /// The one that is in force.
         holder: ServiceName,
     },
+    /// It says something against another service.
+    #[error("service `{service}`: {field}: {message}")]
+    Clash {
+        /// The one that is refused.
+        service: ServiceName,
+        /// The field that says so.
+        field: &'static str,
+        /// What is wrong.
+        message: String,
+    },
     /// The backend is there already.
     #[error("there is a backend `{0}` already")]
     BackendExists(BackendName),

@@ -6,6 +6,7 @@
 mod error;
 mod intents;
 mod operator;
+mod policy;
 mod state;
 mod view;
 
@@ -26,7 +27,7 @@ use crate::{
     config::{Config, check_service_limits},
     datapath::desired::{DesiredMember, DesiredService, Flows},
     health::{CheckResult, Health, Target},
-    model::{BackendName, Service, ServiceName, SourceConfig},
+    model::{BackendName, Ports, Service, ServiceName, SourceConfig, Vip},
     netlink::Via,
     source::Snapshot,
 };
@@ -349,6 +350,7 @@ impl Control {
     fn desired_service(&self, service: &Service) -> DesiredService {
         let member = |view: BackendView| DesiredMember {
             address: Address::from(view.name.address),
+            port: service.port_of(&view.name.address),
             base_weight: if self.has_joined(&view) { u32::from(view.configured_weight) } else { 0 },
             weight: u32::from(view.serving_weight()),
             flows: match view.effective.state {
@@ -357,10 +359,17 @@ impl Control {
                 State::Down | State::Maint | State::Starting => Flows::Leave,
             },
         };
+        // Translation does not turn one family into the other, whoever names such a backend.
+        let is_reachable = |member: &DesiredMember| {
+            service.forward != Forward::Nat || member.address.is_ipv6() == service.key().is_ipv6()
+        };
+        let members = view::backends(self, service).into_iter().map(member);
+        let members = members.filter(is_reachable).collect();
         DesiredService {
-            key: service.key(),
-            forward: service.forward,
-            members: view::backends(self, service).into_iter().map(member).collect(),
+            last_port: service.ports.last_of_range().unwrap_or_default(),
+            policy: policy::desired(service, &self.config.daemon),
+            ping: service.policy.ping.map(policy::ping),
+            ..DesiredService::plain(service.key(), service.forward, members)
         }
     }
 
@@ -379,7 +388,12 @@ impl Control {
         self.views()
             .filter(|view| view.effective.state != State::Maint)
             .filter_map(|view| {
-                let check = self.services[&view.name.service].health_check?;
+                let service = &self.services[&view.name.service];
+                let mut check = service.health_check?;
+                let port = service.port_of(&view.name.address);
+                if port != 0 && service.ports == Ports::Exact(check.port) {
+                    check.port = port;
+                }
                 let generation = *self.generations.get(&view.name)?;
                 Some(Target { backend: view.name, generation, check })
             })
@@ -388,7 +402,7 @@ impl Control {
 
     /// Which registries are to be followed.
     #[must_use]
-    pub fn sources(&self) -> Vec<(ServiceName, IpAddr, SourceConfig)> {
+    pub fn sources(&self) -> Vec<(ServiceName, Vip, SourceConfig)> {
         self.services
             .values()
             .filter_map(|service| {

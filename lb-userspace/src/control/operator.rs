@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::ServiceKey;
-
 use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
-    config::{self, Config, Daemon},
+    config::{self, Clash, Config, Daemon, Together},
     model::{Backend, BackendName, Service, ServiceName, Weight, check_address},
 };
 
@@ -84,9 +82,12 @@ fn add_service(control: &Control, intents: &mut Intents, text: String) -> Result
     if control.services.contains_key(&service.name) {
         return Err(ControlError::ServiceExists(service.name));
     }
-    if let Some(holder) = control.services.values().find(|other| other.key() == service.key()) {
-        return Err(ControlError::KeyTaken { service: service.name, holder: holder.name.clone() });
+    let mut together = Together::default();
+    for other in control.services.values() {
+        // They fit together: they are in force.
+        let _ = together.add(other);
     }
+    together.add(&service).map_err(|clash| refused(&service, clash))?;
     intents.removed_services.remove(&service.name);
     intents.forget_backends(&service.name);
     // A configured service that was removed comes back as the operator describes it now.
@@ -184,13 +185,11 @@ pub(super) fn services(
     intents: &Intents,
 ) -> Result<BTreeMap<ServiceName, Service>, ControlError> {
     let mut services = BTreeMap::new();
-    let mut keys: BTreeMap<ServiceKey, ServiceName> = BTreeMap::new();
+    let mut together = Together::default();
     let mut insert = |service: Service| {
-        if let Some(holder) = keys.insert(service.key(), service.name.clone()) {
-            return Err(ControlError::KeyTaken { service: service.name, holder });
-        }
+        together.add(&service).map_err(|clash| refused(&service, clash))?;
         services.insert(service.name.clone(), service);
-        Ok(())
+        Ok::<_, ControlError>(())
     };
     // Added ones first: where a configuration contradicts them, they are in force already.
     for (name, text) in &intents.added_services {
@@ -204,6 +203,14 @@ pub(super) fn services(
         }
     }
     Ok(services)
+}
+
+fn refused(service: &Service, clash: Clash) -> ControlError {
+    let (service, Clash { field, holder, message }) = (service.name.clone(), clash);
+    match field {
+        "vip" => ControlError::KeyTaken { service, holder },
+        _ => ControlError::Clash { service, field, message },
+    }
 }
 
 /// What a running daemon cannot change about itself.

@@ -67,7 +67,7 @@ pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView>
 pub(super) fn members(control: &Control, service: &Service) -> Vec<Backend> {
     merged(control, service)
         .into_iter()
-        .map(|(address, (_, weight))| Backend { address, weight })
+        .map(|(address, (_, weight))| Backend { address, weight, port: service.port_of(&address) })
         .collect()
 }
 

@@ -117,8 +117,7 @@ impl Daemon {
             .values()
             .find(|service| self.datapath.tables.service_id(&service.key()) == Some(found.service))
             .ok_or_else(|| no_way(Verdict::NotService, protocol, destination))?;
-        // UDP has no beginning: its packets follow the table also where a slot is disputed.
-        let backend = if protocol == Protocol::Udp { found.slot.current } else { found.backend() };
+        let (backend, why) = found.backend(protocol.number());
         let address = |id: u16| {
             let backend = &arrays.backends[usize::from(id)];
             backend.forward().map(|_| backend.address().into())
@@ -126,20 +125,12 @@ impl Daemon {
         let backend =
             address(backend).ok_or_else(|| no_way(Verdict::NoBackend, protocol, destination))?;
         let slots = self.datapath.tables.slots(&service.key()).len();
-        let reason = match (found.slot.is_disputed(), found.remembered, protocol) {
-            (false, ..) => "the slot's backend",
-            (true, _, Protocol::Udp) => "the slot's current backend: UDP follows the table",
-            (true, Some(_), _) => "the slot has changed; the flow is remembered",
-            (true, None, _) => {
-                "the slot has changed; the flow is not remembered, so it is older than that"
-            }
-        };
         Ok(Answer::Lookup(Lookup {
             version: VERSION,
             service: service.name.clone(),
             backend,
             new_flows: address(found.slot.current),
-            reason: reason.to_owned(),
+            reason: why.explanation().to_owned(),
             slot: found.flow as usize & (slots - 1),
             slots,
         }))
@@ -184,6 +175,7 @@ fn failure(error: &ControlError) -> Failure {
         }
         ControlError::ServiceExists(_)
         | ControlError::KeyTaken { .. }
+        | ControlError::Clash { .. }
         | ControlError::BackendExists(_) => FailureKind::Conflict,
         ControlError::BadBackend(..)
         | ControlError::Config(_)

@@ -4,8 +4,11 @@ use lb_common::{Address, Counters, Forward, Slot};
 
 use super::Daemon;
 use crate::{
-    api::protocol::{
-        BackendItem, InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
+    api::{
+        policy::PolicyItem,
+        protocol::{
+            BackendItem, InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
+        },
     },
     control::{BackendView, State},
     metrics::{
@@ -74,10 +77,12 @@ impl Daemon {
         ServiceItem {
             name: service.name.clone(),
             vip: service.vip,
-            port: service.port,
+            port: service.ports.first(),
+            last_port: service.ports.last_of_range(),
             protocol: service.protocol,
             forward: forward_name(service.forward).to_owned(),
             scheduler: SCHEDULER.to_owned(),
+            policy: PolicyItem::from(&service.policy),
             backends: views.len(),
             backends_up: views.iter().filter(|view| view.serving_weight() > 0).count(),
             slots: slots.len(),
@@ -193,6 +198,7 @@ impl Daemon {
             rebuilds: self.work.rebuilds,
             disrupted_slots: self.work.moved_slots,
             map_bytes: self.datapath.map_bytes,
+            nat_flows: self.nat_flows.report(),
         }
     }
 
@@ -234,6 +240,7 @@ fn interface_status(interface: &super::Interface) -> InterfaceStatus {
         name: interface.name.clone(),
         mode: interface.mode.unwrap_or_default().to_owned(),
         attached: interface.mode.is_some(),
+        jumbo: interface.mode.is_some() && interface.jumbo,
     }
 }
 

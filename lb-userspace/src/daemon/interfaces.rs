@@ -3,7 +3,7 @@
 use super::Daemon;
 use crate::{
     config::XdpMode,
-    datapath::DatapathError,
+    datapath::{DatapathError, attach::Attached},
     netlink::{self, AttachedXdp, XdpAttachMode},
 };
 
@@ -26,13 +26,15 @@ impl Daemon {
     pub(super) fn attach(&mut self, index: usize, mode: XdpMode) -> Result<(), DatapathError> {
         let name = self.interfaces[index].name.clone();
         match self.datapath.attach(&name, mode) {
-            Ok(mode) => {
+            Ok(Attached { mode, variant }) => {
                 let mode =
                     mode.map(|mode| if mode == XdpMode::Native { "native" } else { "generic" });
+                let jumbo = variant.is_jumbo();
                 if let Some(mode) = mode {
-                    tracing::info!(interface = name, mode, "attached");
+                    tracing::info!(interface = name, mode, jumbo, "attached");
                 }
                 self.interfaces[index].mode = mode.or(self.interfaces[index].mode);
+                self.interfaces[index].jumbo = jumbo;
                 self.interfaces[index].problem = None;
                 Ok(())
             }
@@ -49,10 +51,10 @@ impl Daemon {
 
     /// Asks the kernel how interfaces are attached: somebody else may have changed it.
     pub(super) async fn refresh_interfaces(&mut self) {
-        let own = self.datapath.program_id();
+        let own = self.datapath.program_ids();
         for interface in &mut self.interfaces {
             match netlink::interface(&interface.name).await {
-                Ok(found) => interface.mode = own_mode(own, found.and_then(|found| found.xdp)),
+                Ok(found) => interface.mode = own_mode(&own, found.and_then(|found| found.xdp)),
                 // It says nothing about the interface, so what was known of it stays.
                 Err(error) => {
                     tracing::warn!(interface = interface.name, %error, "cannot be looked at");
@@ -63,8 +65,8 @@ impl Daemon {
 }
 
 /// The mode of our own program; somebody else's balances nothing.
-fn own_mode(own: Option<u32>, attached: Option<AttachedXdp>) -> Option<&'static str> {
-    let ours = attached.filter(|xdp| own.is_none_or(|own| own == xdp.program_id));
+fn own_mode(own: &[u32], attached: Option<AttachedXdp>) -> Option<&'static str> {
+    let ours = attached.filter(|xdp| own.is_empty() || own.contains(&xdp.program_id));
     ours.map(|xdp| mode_name(xdp.mode))
 }
 
@@ -83,10 +85,10 @@ mod tests {
     #[test]
     fn somebody_elses_program_is_not_ours() {
         let attached = Some(AttachedXdp { program_id: 7, mode: XdpAttachMode::Generic });
-        assert_eq!(own_mode(Some(7), attached), Some("generic"));
-        assert_eq!(own_mode(Some(8), attached), None);
-        assert_eq!(own_mode(Some(7), None), None);
-        // Where the kernel does not tell our number, any program counts.
-        assert_eq!(own_mode(None, attached), Some("generic"));
+        assert_eq!(own_mode(&[6, 7], attached), Some("generic"));
+        assert_eq!(own_mode(&[8], attached), None);
+        assert_eq!(own_mode(&[7], None), None);
+        // Where the kernel does not tell our numbers, any program counts.
+        assert_eq!(own_mode(&[], attached), Some("generic"));
     }
 }

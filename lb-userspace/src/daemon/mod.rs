@@ -9,6 +9,7 @@ mod disputes;
 mod documents;
 mod interfaces;
 pub mod memory;
+mod nat_flows;
 mod observer;
 mod problems;
 mod reload;
@@ -62,6 +63,7 @@ struct Daemon {
     /// Where the tasks that wait for grace periods report what may be given back.
     reclaims: tokio::sync::mpsc::Sender<crate::datapath::tables::Epoch>,
     reclaiming: bool,
+    nat_flows: nat_flows::NatFlows,
 }
 
 /// An interface of the configuration.
@@ -69,6 +71,8 @@ struct Interface {
     name: String,
     /// The mode of the attachment; `None` while there is none.
     mode: Option<&'static str>,
+    /// Whether its program is the one for jumbo frames.
+    jumbo: bool,
     /// Why there is none.
     problem: Option<String>,
 }

@@ -22,7 +22,9 @@ impl Daemon {
         let refusal = self.config.refusal.as_ref();
         let refusal = refusal.map(|error| format!("the configuration file is refused: {error}"));
         let idle = self.control.services().values().filter(|service| {
-            !self.control.views_of(service).iter().any(|view| view.serving_weight() > 0)
+            let views = self.control.views_of(service);
+            let is_closed = views.is_empty() && service.is_closed();
+            !is_closed && !views.iter().any(|view| view.serving_weight() > 0)
         });
         let idle = idle.map(|service| format!("`{}` has no backend for new flows", service.name));
         let barred = self.control.views().filter_map(|view| {

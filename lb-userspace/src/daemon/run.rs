@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{Daemon, Registry, now};
 use crate::{
-    api::server::Call, datapath::tables::Epoch, health::CheckResult, metrics::Report,
+    api::server::Call, datapath::{nat_sweep::NatSweep, tables::Epoch}, health::CheckResult, metrics::Report,
     netlink::WayEvent, source::SourceEvent,
 };
 
@@ -25,6 +25,7 @@ pub(super) struct Channels {
     pub(super) sources: mpsc::Sender<SourceEvent>,
     pub(super) ways: mpsc::Sender<WayEvent>,
     pub(super) reclaims: mpsc::Sender<Epoch>,
+    pub(super) sweeps: mpsc::Sender<NatSweep>,
 }
 
 /// Where the daemon hears them.
@@ -35,6 +36,7 @@ pub(super) struct Events {
     sources: mpsc::Receiver<SourceEvent>,
     ways: mpsc::Receiver<WayEvent>,
     reclaims: mpsc::Receiver<Epoch>,
+    sweeps: mpsc::Receiver<NatSweep>,
 }
 
 impl Channels {
@@ -45,6 +47,7 @@ impl Channels {
         let (sources, sources_heard) = mpsc::channel(queue);
         let (ways, ways_heard) = mpsc::channel(queue);
         let (reclaims, reclaims_heard) = mpsc::channel(queue);
+        let (sweeps, sweeps_heard) = mpsc::channel(1);
         let events = Events {
             calls: calls_heard,
             reports: reports_heard,
@@ -52,8 +55,9 @@ impl Channels {
             sources: sources_heard,
             ways: ways_heard,
             reclaims: reclaims_heard,
+            sweeps: sweeps_heard,
         };
-        (Self { calls, reports, checks, sources, ways, reclaims }, events)
+        (Self { calls, reports, checks, sources, ways, reclaims, sweeps }, events)
     }
 }
 
@@ -119,8 +123,12 @@ impl Daemon {
                     }
                 }
                 Some(epoch) = events.reclaims.recv() => self.take_reclaim(epoch),
+                Some(sweep) = events.sweeps.recv() => self.nat_flows.take_back(sweep),
                 () = due(self.apply_at) => self.apply(),
-                _ = tick.tick() => self.look_around().await,
+                _ = tick.tick() => {
+                    self.sweep_nat_flows();
+                    self.look_around().await;
+                }
             }
         }
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lb_common::Address;
+use lb_common::{Address, Forward};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     ConfigFile, Daemon, Interface, Work,
     memory::{Applied, MemoryError, StateDir},
+    nat_flows::{self, NatFlows},
     now,
     observer::DaemonObserver,
     run::{Channels, Events, Signals},
@@ -175,11 +176,17 @@ fn build(
     readiness: watch::Sender<Vec<String>>,
 ) -> Result<Daemon, StartError> {
     let datapath = Datapath::open(&control.config().daemon)?;
-    let interface = |name: &String| Interface { name: name.clone(), mode: None, problem: None };
+    let interface = |name: &String| Interface {
+        name: name.clone(),
+        mode: None,
+        jumbo: false,
+        problem: None,
+    };
     let interfaces = control.config().daemon.interfaces.iter().map(interface).collect();
     let neighbours =
         Neighbours::start(attached(&control.config().daemon), channels.ways.clone())
             .map_err(system("opening a netlink socket"))?;
+    let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
     Ok(Daemon {
         control,
         datapath,
@@ -200,6 +207,7 @@ fn build(
         readiness,
         reclaims: channels.reclaims.clone(),
         reclaiming: false,
+        nat_flows: NatFlows::new(nat_sweep, channels.sweeps.clone()),
     })
 }
 
@@ -292,6 +300,10 @@ impl Daemon {
     }
 
     fn announce(&self, daemon: &crate::config::Daemon) {
+        let services = self.control.services();
+        if services.values().any(|service| service.forward == Forward::Nat) {
+            nat_flows::warn_of_shared_ports(daemon.nat_ports);
+        }
         if daemon.hash_seed.reveal().is_empty() {
             tracing::warn!(
                 "daemon.hash_seed is not set: who knows lb can aim flows at one backend; set the \
@@ -321,7 +333,7 @@ fn presumed_answer(service: &Service, members: &[Address]) -> Option<Snapshot> {
         .iter()
         .map(|member| IpAddr::from(*member))
         .filter(|address| !is_configured(address))
-        .map(|address| Backend { address, weight: DEFAULT_WEIGHT })
+        .map(|address| Backend { address, weight: DEFAULT_WEIGHT, port: 0 })
         .collect();
     (!backends.is_empty()).then_some(Snapshot { backends })
 }
@@ -374,7 +386,7 @@ mod tests {
         let address = |last| IpAddr::from([10, 0, 1, last]);
         let members = [11, 12, 13].map(|last| Address::from(address(last)));
         let answer = presumed_answer(&service, &members).expect("two of them");
-        let expected = [12, 13].map(|last| Backend { address: address(last), weight: 100 });
+        let expected = [12, 13].map(|last| Backend { address: address(last), weight: 100, port: 0 });
         assert_eq!(answer.backends, expected);
         assert_eq!(presumed_answer(&service, &members[..1]), None);
     }

@@ -7,12 +7,15 @@ use aya::{
     programs::{
         ProgramError, Xdp, XdpMode as AyaMode,
         links::{FdLink, LinkError, PinnedLink},
-        xdp::XdpLink,
+        xdp::{XdpLink, XdpLinkId},
     },
 };
 use nix::errno::Errno;
 
-use super::sys;
+use super::{
+    sys,
+    variant::{Program, Variant},
+};
 use crate::config::XdpMode;
 
 /// Why a program is not attached.
@@ -24,6 +27,9 @@ pub enum AttachError {
     /// The object has no such program.
     #[error("program {0} is missing from the object: this build of lb is broken")]
     NoProgram(&'static str),
+    /// The kernel's verifier refused the program.
+    #[error("the kernel refused the XDP program: {0}")]
+    Unverified(#[from] Box<ProgramError>),
     /// Somebody else's program is there.
     #[error(
         "interface `{0}` has another XDP program: if it is lb's own, \
@@ -52,23 +58,29 @@ pub enum AttachError {
     },
 }
 
-/// Attaches a loaded program to an interface, or makes the attachment that is pinned run it.
+/// What an interface has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attached {
+    /// The mode; `None` where a pinned attachment went on.
+    pub mode: Option<XdpMode>,
+    /// Which variant of the program.
+    pub variant: Variant,
+}
+
+/// Attaches a program to an interface, or makes the attachment that is pinned run it.
 ///
 /// An update replaces the program between two packets. It is never detached to be attached anew.
-/// Returns the mode, `None` where a pinned attachment went on.
+/// Which variant of the program it is, the interface's MTU says, or the driver by refusing the other.
 pub fn attach(
     ebpf: &mut Ebpf,
-    program: &'static str,
+    program: Program,
     interface: &str,
     mode: XdpMode,
     pin: &Path,
-) -> Result<Option<XdpMode>, AttachError> {
-    let program: &mut Xdp = ebpf
-        .program_mut(program)
-        .and_then(|found| found.try_into().ok())
-        .ok_or(AttachError::NoProgram(program))?;
-    if update(program, interface, pin)? {
-        return Ok(None);
+) -> Result<Attached, AttachError> {
+    let variants = Variant::of_interface(interface);
+    if let Some(variant) = go_on(ebpf, program, interface, pin, variants)? {
+        return Ok(Attached { mode: None, variant });
     }
     let index = nix::net::if_::if_nametoindex(interface)
         .map_err(|_| AttachError::NoInterface(interface.to_owned()))?;
@@ -79,25 +91,57 @@ pub fn attach(
     };
     let mut refusal = None;
     for mode in wanted {
-        match program.attach_to_if_index(index, aya_mode(*mode)) {
-            Ok(id) => {
-                let link = program.take_link(id).map_err(|error| unpinned(interface, &error))?;
-                let link = FdLink::try_from(link).map_err(|error| unpinned(interface, &error))?;
-                link.pin(pin).map_err(|error| unpinned(interface, &error))?;
-                return Ok(Some(*mode));
-            }
-            Err(error) if is_occupied(&error) => {
-                return Err(AttachError::Occupied(interface.to_owned()));
-            }
-            Err(source) => {
-                let hint = hint(&source);
-                let (interface, source) = (interface.to_owned(), Box::new(source));
-                let mode = if *mode == XdpMode::Native { "native" } else { "generic" };
-                refusal = Some(AttachError::Refused { interface, mode, source, hint });
+        for variant in variants {
+            let program = program.load(ebpf, variant)?;
+            match program.attach_to_if_index(index, aya_mode(*mode)) {
+                Ok(id) => {
+                    keep(program, id, interface, pin)?;
+                    return Ok(Attached { mode: Some(*mode), variant });
+                }
+                Err(error) if is_occupied(&error) => {
+                    return Err(AttachError::Occupied(interface.to_owned()));
+                }
+                Err(source) => {
+                    // What the variant is told that should fit says more than what the other is.
+                    if variant == variants[0] {
+                        refusal = Some(refused(interface, *mode, source));
+                    }
+                }
             }
         }
     }
     Err(refusal.unwrap_or_else(|| AttachError::NoInterface(interface.to_owned())))
+}
+
+/// Pins a new attachment.
+fn keep(program: &mut Xdp, id: XdpLinkId, interface: &str, pin: &Path) -> Result<(), AttachError> {
+    let link = program.take_link(id).map_err(|error| unpinned(interface, &error))?;
+    let link = FdLink::try_from(link).map_err(|error| unpinned(interface, &error))?;
+    link.pin(pin).map(drop).map_err(|error| unpinned(interface, &error))
+}
+
+fn refused(interface: &str, mode: XdpMode, source: ProgramError) -> AttachError {
+    let hint = hint(&source);
+    let (interface, source) = (interface.to_owned(), Box::new(source));
+    let mode = if mode == XdpMode::Native { "native" } else { "generic" };
+    AttachError::Refused { interface, mode, source, hint }
+}
+
+/// Makes a pinned attachment run a variant of the program; `None` if there is none that is alive.
+fn go_on(
+    ebpf: &mut Ebpf,
+    program: Program,
+    interface: &str,
+    pin: &Path,
+    [first, second]: [Variant; 2],
+) -> Result<Option<Variant>, AttachError> {
+    match update(program.load(ebpf, first)?, interface, pin) {
+        Ok(is_alive) => Ok(is_alive.then_some(first)),
+        Err(refusal) => match update(program.load(ebpf, second)?, interface, pin) {
+            Ok(is_alive) => Ok(is_alive.then_some(second)),
+            Err(_) => Err(refusal),
+        },
+    }
 }
 
 /// Makes a pinned attachment run the program; false if there is none that is alive.
@@ -166,7 +210,10 @@ fn hint(error: &ProgramError) -> &'static str {
         Some(Errno::EOPNOTSUPP) => {
             " (the driver has no XDP: set daemon.xdp_mode to \"generic\" or \"auto\")"
         }
-        Some(Errno::ERANGE) => " (its MTU is too large for native mode: at most 3,500 bytes)",
+        Some(Errno::ERANGE) => {
+            " (the driver cannot take frames of its MTU in several buffers: lower the MTU to 3,498 \
+             bytes, or set daemon.xdp_mode to \"generic\")"
+        }
         Some(Errno::EPERM) => " (lbd needs CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON)",
         _ => "",
     }

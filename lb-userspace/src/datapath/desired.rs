@@ -2,15 +2,45 @@
 
 use lb_common::{Address, Forward, NextHop, ServiceKey};
 
+use super::policies::DesiredPolicy;
+
 /// A service that is to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredService {
     /// What packets must match; unique.
     pub key: ServiceKey,
+    /// Last port, where the key is that of a range; else 0. Ranges of one address and protocol do
+    /// not overlap.
+    pub last_port: u16,
     /// How packets get to its backends.
     pub forward: Forward,
     /// Its backends, each address once.
     pub members: Vec<DesiredMember>,
+    /// What it asks for beyond the common way.
+    pub policy: DesiredPolicy,
+    /// What becomes of echo requests to its address, which does not contradict what other services
+    /// of the address say; `None` says nothing.
+    pub ping: Option<DesiredPing>,
+}
+
+impl DesiredService {
+    /// A service that asks for nothing special.
+    #[must_use]
+    pub fn plain(key: ServiceKey, forward: Forward, members: Vec<DesiredMember>) -> Self {
+        let policy = DesiredPolicy::default();
+        Self { key, last_port: 0, forward, members, policy, ping: None }
+    }
+}
+
+/// What becomes of echo requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DesiredPing {
+    /// They pass, as those to other addresses do.
+    Pass,
+    /// The balancer answers.
+    Answer,
+    /// They go to the service's backends.
+    Backend,
 }
 
 /// A backend of a service that is to be served.
@@ -18,6 +48,8 @@ pub struct DesiredService {
 pub struct DesiredMember {
     /// Its own address.
     pub address: Address,
+    /// Its own port, where packets are translated; 0 is the one that clients reach.
+    pub port: u16,
     /// Weight as configured.
     pub base_weight: u32,
     /// Weight among those that take new flows; 0 takes none.
@@ -91,5 +123,19 @@ pub enum CommitError {
         used: u32,
         /// Slots in all.
         capacity: u32,
+    },
+    /// More rules for sources than entries.
+    #[error("the table of source prefixes is full: {wanted} more do not fit")]
+    RulesFull {
+        /// Rules of the service.
+        wanted: usize,
+    },
+    /// The kernel refused an entry.
+    #[error("map {map}: {message}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// What the kernel said.
+        message: String,
     },
 }

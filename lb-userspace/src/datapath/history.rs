@@ -10,7 +10,7 @@ use lb_common::Slot;
 /// `s mod size` of a smaller one.
 pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
     if old.is_empty() {
-        return owners.iter().copied().map(Slot::settled).collect();
+        return without_past(owners);
     }
     // A table that is to shrink keeps its size, its new owners repeated, as long as its slots differ
     // in their past: a smaller one could not tell their flows apart.
@@ -34,6 +34,11 @@ pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool) -> Vec<Slot
     }
     let slots = next_slots(old, &[NOBODY], serves);
     if slots.iter().any(|slot| slot.is_disputed()) { slots } else { Vec::new() }
+}
+
+/// The slots of a service whose flows nothing tells apart by age.
+pub(super) fn without_past(owners: &[u16]) -> Vec<Slot> {
+    owners.iter().copied().map(Slot::settled).collect()
 }
 
 /// The index that no backend has: packets that begin a flow are dropped for want of a backend.

@@ -4,17 +4,20 @@ use std::net::SocketAddr;
 
 use lb_common::{
     Address, Backend, Counters, FlowSet, Policy, Service, ServiceKey, Settings, Slot, SlotLine,
-    Tables, balance,
+    Tables,
+    balance::{self, Position},
     bucket::{Bucket, SourceBuckets},
+    find,
     flow::InsertBudget,
     nat::{Translation, Tuple},
     packet::Packet,
+    policy::{ServerKey, flag},
     ranges::RangeLine,
-    service::Prefix,
+    service::{Prefix, UDP},
     tables::NotAdded,
 };
 
-use super::arrays::Arrays;
+use super::{arrays::Arrays, keyed::SourceRule};
 
 /// Where a flow goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,18 +28,64 @@ pub struct Found {
     pub flow: u64,
     /// What the slot says.
     pub slot: Slot,
-    /// Backend that the flow cache remembers, if the slot is disputed.
+    /// Backend that the flow cache remembers.
     pub remembered: Option<u16>,
+    /// What the service asks for, as bits of [`flag`].
+    pub asked: u32,
 }
 
 impl Found {
-    /// Backend of a packet that does not begin a TCP flow.
+    /// Backend of a packet that does not begin a TCP flow, and how it follows.
     #[must_use]
-    pub fn backend(&self) -> u16 {
-        match (self.slot.is_disputed(), self.remembered) {
-            (true, Some(backend)) => backend,
-            (true, None) => self.slot.previous,
-            (false, _) => self.slot.current,
+    pub const fn backend(&self, protocol: u8) -> (u16, Why) {
+        match (self.why(protocol), self.remembered) {
+            (Why::Remembered, Some(backend)) => (backend, Why::Remembered),
+            (Why::Older, _) => (self.slot.previous, Why::Older),
+            (why, _) => (self.slot.current, why),
+        }
+    }
+
+    const fn why(&self, protocol: u8) -> Why {
+        match (protocol, self.slot.is_disputed(), self.remembered) {
+            _ if self.asked & flag::NAT != 0 => Why::Translated,
+            (UDP, ..) if self.asked & flag::QUIC != 0 => Why::Quic,
+            (UDP, _, Some(_)) if self.asked & flag::UDP_FLOWS != 0 => Why::Remembered,
+            (UDP, ..) | (_, false, _) => Why::Slot,
+            (_, true, Some(_)) => Why::Remembered,
+            (_, true, None) => Why::Older,
+        }
+    }
+}
+
+/// How a flow's backend follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// It is the slot's.
+    Slot,
+    /// The flow is remembered.
+    Remembered,
+    /// The slot has changed since the flow began.
+    Older,
+    /// It is the slot's, unless the packet names another.
+    Quic,
+    /// It is the slot's for a new flow; others keep theirs.
+    Translated,
+}
+
+impl Why {
+    /// One phrase for people.
+    #[must_use]
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Slot => "the slot's backend",
+            Self::Remembered => "the flow is remembered",
+            Self::Older => {
+                "the slot has changed; the flow is not remembered, so it is older than that"
+            }
+            Self::Quic => {
+                "the slot's backend, unless the packet's connection identifier names another"
+            }
+            Self::Translated => "the slot's backend, unless the flow began before a change",
         }
     }
 }
@@ -54,6 +103,12 @@ pub fn lookup(
     let settings = &arrays.settings[0];
     let key = ServiceKey::new(service.ip().into(), service.port(), protocol);
     let packet = Packet::of_flow(key, Address::from(client.ip()), client.port());
+    let table = find::any(arrays, settings, &packet.key).table;
+    let policy = arrays.policy(table.policy()).unwrap_or(&Policy::NONE);
+    let rule = arrays.source_rule(table.policy(), &packet.client());
+    if table.is_present() && !rule.unwrap_or(!policy.asks(flag::DENY_OTHERS)) {
+        return Err(Verdict::SourceDenied);
+    }
     let position = balance::locate(arrays, settings, &packet)?;
     let set = &arrays.flows[FlowSet::of(position.flow, settings.flow_mask) as usize];
     let is_alive = |id: u16, generation: u16| {
@@ -64,7 +119,8 @@ pub fn lookup(
         .get(position.flow)
         .filter(|found| is_alive(found.backend, found.generation))
         .map(|found| found.backend);
-    Ok(Found { service: position.service, flow: position.flow, slot: position.slot, remembered })
+    let Position { service, flow, slot, .. } = position;
+    Ok(Found { service, flow, slot, remembered, asked: policy.flags })
 }
 
 /// The tables as a packet reads them, for questions: nothing is counted, sent or remembered.
@@ -109,8 +165,10 @@ impl Tables for Arrays {
         self.policies.get(index as usize)
     }
 
-    fn source_rule(&self, _policy: u32, _source: &Address) -> Option<bool> {
-        None
+    fn source_rule(&self, policy: u32, source: &Address) -> Option<bool> {
+        let rules = self.source_rules.entries().range(SourceRule::all_of(policy));
+        let longest = rules.rev().find(|(rule, _)| rule.prefix.holds(source));
+        longest.map(|(_, is_allowed)| *is_allowed != 0)
     }
 
     fn bucket(&self, policy: u32) -> Option<&Bucket> {
@@ -121,16 +179,18 @@ impl Tables for Arrays {
         self.source_buckets.get(set as usize)
     }
 
-    fn server(&self, _policy: u32, _id: (u64, u32)) -> Option<u16> {
-        None
+    fn server(&self, policy: u32, (id, length): (u64, u32)) -> Option<u16> {
+        let key = ServerKey { id, policy, length };
+        self.servers.entries().get(&key).map(|backend| *backend as u16)
     }
 
     fn range_line(&self, line: u32) -> Option<&RangeLine> {
         self.ranges.get(line as usize)
     }
 
-    fn prefix(&self, _address: &Address) -> Option<Prefix> {
-        None
+    fn prefix(&self, address: &Address) -> Option<Prefix> {
+        let mut prefixes = self.prefixes.entries().iter().rev();
+        prefixes.find(|(prefix, _)| prefix.holds(address)).map(|(_, prefix)| *prefix)
     }
 
     fn fragment_set(&self, set: u32) -> Option<&FlowSet> {

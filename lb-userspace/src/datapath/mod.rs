@@ -1,5 +1,6 @@
 //! The kernel's side as the daemon holds it: tables, program, interfaces, counters.
 
+mod addresses;
 pub mod arrays;
 pub mod attach;
 mod clock;
@@ -7,24 +8,31 @@ pub mod counters;
 pub mod desired;
 mod history;
 pub mod kernel_version;
+pub mod keyed;
 pub mod lookup;
+mod map_calls;
 mod mapped;
+pub mod nat_sweep;
 mod ownership;
 #[cfg(feature = "bpf-log")]
 mod packet_log;
 pub mod pins;
 mod places;
+pub mod policies;
 pub mod program;
 mod regions;
 mod sys;
 pub mod tables;
+pub mod translations;
+pub mod tunnels;
+pub mod variant;
 
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
-use aya::programs::{ProgramError, Xdp};
+use aya::programs::{ProgramError, ProgramInfo, Xdp};
 use lb_common::{HashKey, ServiceKey};
 
 pub use mapped::{Mapped, Value};
@@ -33,16 +41,19 @@ use crate::{
     config::{Daemon, XdpMode},
     objects,
 };
-use attach::AttachError;
-use clock::Clock;
+use attach::{AttachError, Attached};
 use counters::TrafficCounters;
+use nat_sweep::{NatSweep, Ticks};
 use ownership::Ownership;
 use pins::{PinError, Pins};
 use program::{LoadError, Loaded};
 use tables::Tables;
+use translations::Translations;
+use tunnels::Tunnels;
+use variant::{Program, Variant};
 
-/// The program's name in its object.
-pub const PROGRAM: &str = "balancer";
+/// The program's names in its object.
+pub const PROGRAM: Program = Program { plain: "balancer", jumbo: "balancer_frags" };
 
 /// Why the data plane cannot be taken over or built.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +83,6 @@ pub struct Datapath {
     /// Whether an earlier daemon's tables were taken over.
     pub adopted: bool,
     ebpf: aya::Ebpf,
-    clock: Clock,
     pins: Pins,
     maps_are_new: bool,
     ownership: Ownership,
@@ -87,7 +97,8 @@ impl Datapath {
         let key = HashKey::derive(daemon.hash_seed.reveal().as_bytes());
         let adopt = |loaded: Loaded| {
             let Loaded { ebpf, arrays, counters, map_bytes } = loaded;
-            let tables = Tables::adopt(arrays, key, &daemon.limits)?;
+            let mut tables = Tables::adopt(arrays, key, &daemon.limits)?;
+            tables.set_tunnels(Tunnels::new(daemon.gue_port, &daemon.tunnel_sources));
             Some((tables, counters, map_bytes, ebpf))
         };
         let mut adopted = None;
@@ -109,14 +120,12 @@ impl Datapath {
             }
         };
         let adopted = !maps_are_new;
-        let clock = Clock::start(&ebpf).map_err(|error| LoadError::from(Box::new(error)))?;
         Ok(Self {
             tables,
             counters,
             map_bytes,
             adopted,
             ebpf,
-            clock,
             pins,
             maps_are_new,
             ownership,
@@ -131,19 +140,26 @@ impl Datapath {
         grace: Duration,
         drains: impl Fn(u16) -> bool,
     ) -> Result<u32, ProgramError> {
-        let (now, idle) = self.clock.now(&self.ebpf, grace)?;
+        let (now, idle) = clock::now(&self.ebpf, grace)?;
         Ok(self.tables.settle(key, now, idle, drains))
     }
 
-    /// Makes packets of an interface go through the program. Returns the mode of a new attachment.
-    pub fn attach(
-        &mut self,
-        interface: &str,
-        mode: XdpMode,
-    ) -> Result<Option<XdpMode>, DatapathError> {
+    /// A walk over the translated flows.
+    pub fn nat_sweep(&self) -> Result<NatSweep, LoadError> {
+        Translations::of(&self.ebpf).map(NatSweep::new)
+    }
+
+    /// The kernel's clock now.
+    pub fn ticks(&self) -> Result<Ticks, ProgramError> {
+        let (now, _) = clock::now(&self.ebpf, Duration::ZERO)?;
+        Ok(Ticks { now, hz: clock::hz() })
+    }
+
+    /// Makes packets of an interface go through the program.
+    pub fn attach(&mut self, interface: &str, mode: XdpMode) -> Result<Attached, DatapathError> {
         let pin = self.pins.link(interface);
         let attached = attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?;
-        if attached.is_some() {
+        if attached.mode.is_some() {
             self.ownership.attached(interface);
         }
         Ok(attached)
@@ -166,30 +182,39 @@ impl Datapath {
         Ok(())
     }
 
-    /// The kernel's number for the program.
+    /// The kernel's numbers for the program's variants that are loaded.
     #[must_use]
-    pub fn program_id(&self) -> Option<u32> {
-        Some(self.ebpf.program(PROGRAM)?.info().ok()?.id())
+    pub fn program_ids(&self) -> Vec<u32> {
+        self.loaded().map(|info| info.id()).collect()
     }
 
     /// Instructions that the verifier walked through, where the kernel tells.
     #[must_use]
     pub fn verified_instructions(&self) -> Option<u32> {
-        let info = self.ebpf.program(PROGRAM)?.info().ok()?;
-        info.verified_instruction_count()
+        self.loaded().find_map(|info| info.verified_instruction_count())
+    }
+
+    fn loaded(&self) -> impl Iterator<Item = ProgramInfo> + '_ {
+        [Variant::Plain, Variant::Jumbo].into_iter().filter_map(|variant| {
+            self.ebpf.program(PROGRAM.name(variant))?.info().ok()
+        })
     }
 }
 
 fn load(daemon: &Daemon, maps: &Path) -> Result<Loaded, DatapathError> {
     let started = Instant::now();
     let mut loaded = program::load(objects::BALANCER, &daemon.limits, Some(maps))?;
-    for name in [PROGRAM, clock::PROGRAM] {
-        let program: &mut Xdp = loaded
-            .ebpf
-            .program_mut(name)
-            .and_then(|found| found.try_into().ok())
-            .ok_or(AttachError::NoProgram(name))?;
-        program.load().map_err(|error| LoadError::from(Box::new(error)))?;
+    let unverified = |error| LoadError::from(Box::new(error));
+    let clock: &mut Xdp = loaded
+        .ebpf
+        .program_mut(clock::PROGRAM)
+        .and_then(|found| found.try_into().ok())
+        .ok_or(AttachError::NoProgram(clock::PROGRAM))?;
+    clock.load().map_err(unverified)?;
+    // A refusal must be known before anything is attached.
+    for interface in &daemon.interfaces {
+        let [variant, _] = Variant::of_interface(interface);
+        PROGRAM.load(&mut loaded.ebpf, variant)?;
     }
     #[cfg(feature = "bpf-log")]
     packet_log::follow(&mut loaded.ebpf);

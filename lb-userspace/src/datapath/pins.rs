@@ -3,7 +3,7 @@
 //! ```text
 //! PIN_DIR/v2/maps/NAME         the balancer's maps
 //! PIN_DIR/links/INTERFACE      the program's attachment to an interface
-//! PIN_DIR/decap-v1/…           the tunnel's far end, see `crate::decap`
+//! PIN_DIR/decap/…              the tunnel's far end, see `crate::decap`
 //! ```
 //! The version counts layouts of maps: a daemon with another layout makes its maps beside these, and
 //! then updates the same attachments.

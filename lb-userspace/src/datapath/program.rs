@@ -8,20 +8,22 @@ use std::{
 
 use aya::{
     Ebpf, EbpfError, EbpfLoader, VerifierLogLevel,
-    maps::{Map, MapError, MapInfo},
+    maps::{Map, MapData, MapError, MapInfo, lpm_trie::Key},
 };
 use lb_common::{
     Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Verdict,
     bucket::{Bucket, SourceBuckets},
     flow::InsertBudget,
-    nat::Translation,
+    nat::{Translation, Tuple},
+    policy::{RulePrefix, ServerKey},
     ranges::RangeLine,
-    service::Prefix,
+    service::{MappedAddress, Prefix},
 };
 
 use super::{
     arrays::{Arrays, Lengths},
     counters::TrafficCounters,
+    keyed::{KernelMap, Keyed, PrefixesMap, RulesMap, ServersMap},
     mapped::{Mapped, Value},
 };
 use crate::config::Limits;
@@ -109,20 +111,28 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
     }
     let mut ebpf = loader.load(object).map_err(Box::new)?;
     let map_bytes = MAPS.iter().filter_map(|name| ebpf.map(name)).map(memory).sum();
-    let arrays = Arrays {
-        settings: mapped(&mut ebpf, "SETTINGS", 1)?,
-        services: mapped(&mut ebpf, "SERVICES", lengths.services)?,
-        slots: mapped(&mut ebpf, "SLOTS", lengths.slots)?,
-        backends: mapped(&mut ebpf, "BACKENDS", lengths.backends)?,
-        flows: mapped(&mut ebpf, "FLOWS", lengths.flows)?,
-        policies: mapped(&mut ebpf, "POLICIES", lengths.policies)?,
-        ranges: mapped(&mut ebpf, "RANGES", lengths.ranges)?,
-        fragments: mapped(&mut ebpf, "FRAGMENTS", lengths.fragments)?,
-        buckets: mapped(&mut ebpf, "BUCKETS", lengths.policies)?,
-        source_buckets: mapped(&mut ebpf, "SOURCE_BUCKETS", lengths.sources)?,
-    };
+    let arrays = arrays(&ebpf, &lengths)?;
     let counters = TrafficCounters::take(&mut ebpf)?;
     Ok(Loaded { ebpf, arrays, counters, map_bytes })
+}
+
+/// What the writer fills of an object that is loaded.
+pub fn arrays(ebpf: &Ebpf, lengths: &Lengths) -> Result<Arrays, LoadError> {
+    Ok(Arrays {
+        settings: mapped(ebpf, "SETTINGS", 1)?,
+        services: mapped(ebpf, "SERVICES", lengths.services)?,
+        slots: mapped(ebpf, "SLOTS", lengths.slots)?,
+        backends: mapped(ebpf, "BACKENDS", lengths.backends)?,
+        flows: mapped(ebpf, "FLOWS", lengths.flows)?,
+        policies: mapped(ebpf, "POLICIES", lengths.policies)?,
+        ranges: mapped(ebpf, "RANGES", lengths.ranges)?,
+        fragments: mapped(ebpf, "FRAGMENTS", lengths.fragments)?,
+        buckets: mapped(ebpf, "BUCKETS", lengths.policies)?,
+        source_buckets: mapped(ebpf, "SOURCE_BUCKETS", lengths.sources)?,
+        source_rules: keyed(ebpf, "SOURCE_RULES", lengths.rules, RulesMap::new)?,
+        prefixes: keyed(ebpf, "PREFIXES", lengths.prefixes, PrefixesMap::new)?,
+        servers: keyed(ebpf, "SERVERS", lengths.servers, ServersMap::new)?,
+    })
 }
 
 /// Whether the maps pinned in `pins` are all there, of the present layout, and as long as `limits`
@@ -131,9 +141,22 @@ pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loade
 pub fn are_compatible(pins: &Path, limits: &Limits) -> bool {
     shapes(&Lengths::from(limits), limits).iter().all(|(name, entries, value)| {
         MapInfo::from_pin(pins.join(name)).is_ok_and(|info| {
-            info.max_entries() == *entries && info.value_size() as usize == *value
+            info.max_entries() == *entries
+                && info.value_size() as usize == *value
+                && info.key_size() as usize == key_size(name)
         })
     })
+}
+
+/// Size of a map's keys; arrays have indices.
+fn key_size(name: &str) -> usize {
+    match name {
+        "SOURCE_RULES" => size_of::<Key<RulePrefix>>(),
+        "PREFIXES" => size_of::<Key<MappedAddress>>(),
+        "SERVERS" => size_of::<ServerKey>(),
+        "TRANSLATIONS" => size_of::<Tuple>(),
+        _ => size_of::<u32>(),
+    }
 }
 
 /// Name, number of entries and size of a value of each map.
@@ -161,7 +184,7 @@ fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MA
     ]
 }
 
-fn mapped<T: Value>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<Mapped<T>, LoadError> {
+fn mapped<T: Value>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<Mapped<T>, LoadError> {
     let Some(Map::Array(map)) = ebpf.map(name) else {
         return Err(LoadError::Missing(name));
     };
@@ -169,13 +192,32 @@ fn mapped<T: Value>(ebpf: &mut Ebpf, name: &'static str, len: u32) -> Result<Map
         .map_err(|source| LoadError::Memory { name, source })
 }
 
+fn keyed<K, V, M>(
+    ebpf: &Ebpf,
+    name: &'static str,
+    most: u32,
+    open: impl FnOnce(MapData) -> Result<M, MapError>,
+) -> Result<Keyed<K, V>, LoadError>
+where
+    K: Ord + Copy,
+    V: PartialEq + Copy,
+    M: KernelMap<K, V> + 'static,
+{
+    let Some(Map::HashMap(map) | Map::LpmTrie(map)) = ebpf.map(name) else {
+        return Err(LoadError::Missing(name));
+    };
+    let descriptor = map.fd().as_fd().try_clone_to_owned();
+    let descriptor = descriptor.map_err(|source| LoadError::Memory { name, source })?;
+    MapData::from_fd(descriptor)
+        .and_then(open)
+        .and_then(|map| Keyed::of_map(map, most))
+        .map_err(|source| LoadError::Map { name, source })
+}
+
 /// `memlock` of the map's fdinfo: what the kernel accounts, with its own rounding.
 fn memory(map: &Map) -> u64 {
     let data = match map {
-        Map::Array(data)
-        | Map::PerCpuArray(data)
-        | Map::HashMap(data)
-        | Map::LpmTrie(data) => data,
+        Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data) | Map::LpmTrie(data) => data,
         _ => return 0,
     };
     let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&data.fd().as_fd()));

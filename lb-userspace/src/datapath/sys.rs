@@ -1,4 +1,4 @@
-//! The two calls of `bpf(2)` that aya does not offer.
+//! System calls that no library offers: two of `bpf(2)`, and the question for an MTU.
 
 use std::{
     ffi::CString,
@@ -10,9 +10,30 @@ use std::{
     path::Path,
 };
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+
 /// Commands of `enum bpf_cmd` in the kernel's `include/uapi/linux/bpf.h`.
 const BPF_OBJ_GET: libc::c_int = 7;
 const BPF_LINK_DETACH: libc::c_int = 34;
+
+/// The largest packet that an interface takes, in bytes.
+pub(super) fn mtu(interface: &str) -> io::Result<u32> {
+    let mut name = [0; libc::IFNAMSIZ];
+    if interface.len() >= name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    name.iter_mut().zip(interface.bytes()).for_each(|(to, from)| *to = from.cast_signed());
+    let mut request =
+        libc::ifreq { ifr_name: name, ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_mtu: 0 } };
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    // SAFETY: the request is a whole `struct ifreq`, which the kernel reads and writes.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU, &raw mut request) };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has answered with the MTU.
+    Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
+}
 
 /// Opens what is pinned at a path.
 pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {

@@ -111,6 +111,19 @@ pub struct TableReport {
     pub disrupted_slots: u64,
     /// Memory of all maps.
     pub map_bytes: u64,
+    /// Translated flows.
+    pub nat_flows: NatFlowReport,
+}
+
+/// The table of translated flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NatFlowReport {
+    /// Flows that there were when all were last looked at.
+    pub flows: u64,
+    /// Flows that fit.
+    pub capacity: u64,
+    /// Flows that were removed since they had been silent for too long.
+    pub expired: u64,
 }
 
 /// The configuration.

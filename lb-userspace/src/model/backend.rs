@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use super::ServiceName;
+use super::{ServiceName, Vip};
 
 /// A share of traffic in proportion to the other backends' weights; 0 takes no new flows.
 pub type Weight = u16;
@@ -20,6 +20,14 @@ pub struct Backend {
     /// Its share.
     #[serde(default = "default_weight")]
     pub weight: Weight,
+    /// Its port, where packets are translated; 0 is the one that clients reach.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub port: u16,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(port: &u16) -> bool {
+    *port == 0
 }
 
 const fn default_weight() -> Weight {
@@ -38,13 +46,13 @@ pub enum BadBackend {
     /// A group, or all machines.
     #[error("a multicast or broadcast address is not one machine's")]
     Multicast,
-    /// The service's own address.
+    /// The service's own address, or one of its prefix.
     #[error("this is the address of the service itself")]
     Vip,
 }
 
 /// Refuses addresses to which no traffic may be sent, wherever they come from.
-pub fn check_address(address: IpAddr, vip: IpAddr) -> Result<(), BadBackend> {
+pub fn check_address(address: IpAddr, vip: Vip) -> Result<(), BadBackend> {
     let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     if address.is_unspecified() {
         Err(BadBackend::Unspecified)
@@ -52,7 +60,7 @@ pub fn check_address(address: IpAddr, vip: IpAddr) -> Result<(), BadBackend> {
         Err(BadBackend::Loopback)
     } else if address.is_multicast() || is_broadcast {
         Err(BadBackend::Multicast)
-    } else if address == vip {
+    } else if vip.holds(address) {
         Err(BadBackend::Vip)
     } else {
         Ok(())

@@ -2,12 +2,18 @@
 
 mod backend;
 mod health_check;
+mod policy;
+mod ports;
 mod service;
 mod source_config;
+mod vip;
 
 pub use backend::{
     Backend, BackendName, BadBackend, BadBackendName, DEFAULT_WEIGHT, Weight, check_address,
 };
 pub use health_check::{CheckKind, HealthCheck};
+pub use policy::{BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, UdpFlows};
+pub use ports::{BadPorts, Ports};
 pub use service::{BadServiceName, Protocol, Service, ServiceName, forward_name};
 pub use source_config::SourceConfig;
+pub use vip::{BadVip, Vip};

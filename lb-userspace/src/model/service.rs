@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use lb_common::{Forward, ServiceKey, service};
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, HealthCheck, SourceConfig};
+use super::{Backend, HealthCheck, NoBackend, Policy, Ports, SourceConfig, Vip};
 
 /// A service's name: 1 to 63 letters, digits, dots, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -98,9 +98,9 @@ pub struct Service {
     /// Its name, unique.
     pub name: ServiceName,
     /// Address that clients reach.
-    pub vip: IpAddr,
-    /// Port that clients reach; 0 is every port.
-    pub port: u16,
+    pub vip: Vip,
+    /// Ports that clients reach.
+    pub ports: Ports,
     /// Transport protocol.
     pub protocol: Protocol,
     /// How packets get to the backends.
@@ -111,6 +111,8 @@ pub struct Service {
     pub source: Option<SourceConfig>,
     /// How long flows that began before a change of the table keep their former backend at least.
     pub flow_grace: Duration,
+    /// What it asks for beyond sending packets to backends.
+    pub policy: Policy,
     /// Backends that the configuration or the operator names, each address once.
     pub backends: Vec<Backend>,
 }
@@ -120,9 +122,27 @@ impl Service {
     /// connection alive for two hours before it probes (tcp_keepalive_time).
     pub const DEFAULT_FLOW_GRACE: Duration = Duration::from_secs(2 * 60 * 60);
 
+    /// The port of a backend, if the configuration names one; 0 is the one that clients reach.
+    #[must_use]
+    pub fn port_of(&self, backend: &IpAddr) -> u16 {
+        let found = self.backends.iter().find(|known| known.address == *backend);
+        found.map_or(0, |known| known.port)
+    }
+
+    /// Whether it is there to refuse its clients, as long as it has no backend.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.policy.no_backend == NoBackend::Refuse && self.source.is_none()
+    }
+
     /// The key under which packets find it.
     #[must_use]
     pub fn key(&self) -> ServiceKey {
-        ServiceKey::new(self.vip.into(), self.port, self.protocol.number())
+        let protocol = self.protocol.number();
+        match self.ports {
+            Ports::Exact(port) => self.vip.key(port, protocol),
+            Ports::Range(first, _) => self.vip.key(first, protocol).range_from(first),
+            Ports::Every => self.vip.key(0, protocol),
+        }
     }
 }

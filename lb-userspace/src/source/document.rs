@@ -1,16 +1,17 @@
 //! Files that list backends: TOML and JSON.
 
-use std::{net::IpAddr, path::Path};
+use std::path::Path;
 
 use serde::Deserialize;
 
 use super::{Snapshot, SourceError, error::shown, snapshot::Draft};
+use crate::model::Vip;
 
 /// Reads the content of a file; its ending tells the format.
 ///
 /// The list itself must be there, even if it is empty. A file of no bytes is what a write leaves
 /// behind that was cut off, and must not read as "no backends".
-pub(super) fn parse(path: &Path, content: &[u8], vip: IpAddr) -> Result<Snapshot, SourceError> {
+pub(super) fn parse(path: &Path, content: &[u8], vip: Vip) -> Result<Snapshot, SourceError> {
     let malformed = |problem: &str| SourceError::Malformed {
         place: path.display().to_string(),
         problem: shown(problem.trim_end().replace('\n', " ").as_bytes()),

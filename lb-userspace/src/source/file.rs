@@ -3,7 +3,6 @@
 use std::{
     fs::OpenOptions,
     io::{self, Read},
-    net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -15,6 +14,7 @@ use super::{
     directory_watch::{DirectoryWatch, SETTLE},
     document,
 };
+use crate::model::Vip;
 
 /// Largest file that is read: 65,535 entries of 250 bytes.
 const LARGEST: u64 = 16 << 20;
@@ -23,7 +23,7 @@ const LARGEST: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
-    vip: IpAddr,
+    vip: Vip,
     watch: Option<DirectoryWatch>,
     seen: Option<Content>,
 }
@@ -33,7 +33,7 @@ type Content = Result<Vec<u8>, SourceError>;
 impl FileSource {
     /// Nothing is opened before the first call of [`Source::next`].
     #[must_use]
-    pub const fn new(path: PathBuf, vip: IpAddr) -> Self {
+    pub const fn new(path: PathBuf, vip: Vip) -> Self {
         Self { path, vip, watch: None, seen: None }
     }
 

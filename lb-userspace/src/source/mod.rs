@@ -14,11 +14,11 @@ mod etcd;
 mod file;
 mod snapshot;
 
-use std::{collections::BTreeMap, future::Future, net::IpAddr, time::Instant};
+use std::{collections::BTreeMap, future::Future, time::Instant};
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::model::{ServiceName, SourceConfig};
+use crate::model::{ServiceName, SourceConfig, Vip};
 
 pub use error::SourceError;
 #[cfg(feature = "etcd")]
@@ -70,7 +70,7 @@ pub struct Sources {
 
 #[derive(Debug)]
 struct Running {
-    vip: IpAddr,
+    vip: Vip,
     config: SourceConfig,
     epoch: u64,
     task: AbortHandle,
@@ -87,7 +87,7 @@ impl Sources {
     /// the others alone. Must be called in a runtime.
     pub fn reconcile(
         &mut self,
-        wanted: impl IntoIterator<Item = (ServiceName, IpAddr, SourceConfig)>,
+        wanted: impl IntoIterator<Item = (ServiceName, Vip, SourceConfig)>,
     ) {
         let mut before = std::mem::take(&mut self.running);
         for (service, vip, config) in wanted {
@@ -108,7 +108,7 @@ impl Sources {
         self.running.get(service).is_some_and(|running| running.epoch == *epoch)
     }
 
-    fn start(&mut self, service: &ServiceName, vip: IpAddr, config: SourceConfig) -> Running {
+    fn start(&mut self, service: &ServiceName, vip: Vip, config: SourceConfig) -> Running {
         self.epoch += 1;
         let pump =
             Pump { service: service.clone(), epoch: self.epoch, events: self.events.clone() };

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
-use crate::model::{Backend, BadBackend, DEFAULT_WEIGHT, Weight, check_address};
+use crate::model::{Backend, BadBackend, DEFAULT_WEIGHT, Vip, Weight, check_address};
 
 /// Entries that one answer may have at most: ids of backends are 16 bits wide and 0 is nobody.
 pub const MAX_ENTRIES: usize = 65_535;
@@ -40,13 +40,13 @@ pub enum EntryProblem {
 /// in another, and an answer that is too short takes traffic away from servers that work.
 #[derive(Debug)]
 pub(super) struct Draft {
-    vip: IpAddr,
+    vip: Vip,
     entries: usize,
     weights: BTreeMap<IpAddr, Weight>,
 }
 
 impl Draft {
-    pub(super) fn new(vip: IpAddr) -> Self {
+    pub(super) fn new(vip: Vip) -> Self {
         Self { vip, entries: 0, weights: BTreeMap::new() }
     }
 
@@ -69,7 +69,7 @@ impl Draft {
     }
 
     pub(super) fn finish(self) -> Snapshot {
-        let backend = |(address, weight)| Backend { address, weight };
+        let backend = |(address, weight)| Backend { address, weight, port: 0 };
         Snapshot { backends: self.weights.into_iter().map(backend).collect() }
     }
 }

@@ -28,7 +28,7 @@ impl Fixture {
     }
 
     fn follow(&mut self, wanted: &[(&str, PathBuf)]) {
-        let vip: IpAddr = VIP.parse().expect("address");
+        let vip: Vip = VIP.parse().expect("address");
         self.sources.reconcile(wanted.iter().map(|(service, path)| {
             let config = SourceConfig::File { path: path.clone() };
             (service.parse().expect("name"), vip, config)

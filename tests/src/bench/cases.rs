@@ -69,6 +69,9 @@ pub(super) fn of(family: Family) -> Vec<Case> {
     for flows in [1 << 10, 1 << 20] {
         cases.push(case("ipip", Proto::Tcp, Kind::Tracked, flows));
     }
+    for flows in [1, 1 << 10, 1 << 16] {
+        cases.push(case("nat", Proto::Tcp, Kind::Known, flows));
+    }
     cases
 }
 
@@ -128,6 +131,7 @@ impl Case {
             (Kind::Pass, _) => 22,
             (Kind::Tracked, _) => 82,
             (_, b"l2") => 81,
+            (_, b"nat") => 83,
             _ => 80,
         }
     }
@@ -138,6 +142,11 @@ impl Case {
             Kind::Syn | Kind::New => self.packet_of(Age::Begins),
             Kind::Known | Kind::Pass | Kind::Tracked => self.packet_of(Age::Continues),
         }
+    }
+
+    /// Whether flows must have begun before their packets are measured.
+    pub(super) fn needs_beginnings(&self) -> bool {
+        self.kind == Kind::Tracked || self.path == "nat"
     }
 
     /// The packet with which the case's flows begin.

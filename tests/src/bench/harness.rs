@@ -8,12 +8,16 @@ use aya::{
     maps::Map,
     programs::{TestRun as _, Xdp},
 };
-use lb_common::{Address, Forward, HashKey, Link, NextHop, ServiceKey, bench::Bench, service};
+use lb_common::{
+    Address, Forward, HashKey, Link, NextHop, ServiceKey, Settings, bench::Bench, service,
+    settings::feature,
+};
 use lb_userspace::{
     config::Limits,
     datapath::{
         Mapped,
         desired::{DesiredMember, DesiredService, Flows, Route},
+        policies::DesiredPolicy,
         program,
         tables::Tables,
     },
@@ -42,6 +46,7 @@ pub(super) struct Measured {
 pub(super) struct Harness {
     ebpf: Ebpf,
     bench: Mapped<Bench>,
+    settings: Mapped<Settings>,
     /// Keeps the maps mapped.
     _tables: Tables,
 }
@@ -57,6 +62,10 @@ impl Harness {
         }
         let Some(Map::Array(map)) = loaded.ebpf.map("BENCH") else { bail!("map BENCH is missing") };
         let bench = Mapped::of_map(map.fd().as_fd(), 1)?;
+        let Some(Map::Array(map)) = loaded.ebpf.map("SETTINGS") else {
+            bail!("map SETTINGS is missing")
+        };
+        let settings = Mapped::of_map(map.fd().as_fd(), 1)?;
         let key = HashKey::derive(b"benchmark");
         let mut tables =
             Tables::adopt(loaded.arrays, key, &limits).context("new maps are empty")?;
@@ -66,7 +75,7 @@ impl Harness {
         for step in 1..=BACKENDS {
             tables.commit(&services(Cell::new(step)), route).all()?;
         }
-        Ok(Self { ebpf: loaded.ebpf, bench, _tables: tables })
+        Ok(Self { ebpf: loaded.ebpf, bench, settings, _tables: tables })
     }
 
     pub(super) fn measure(
@@ -75,10 +84,11 @@ impl Harness {
         runs: usize,
         packets: u32,
     ) -> anyhow::Result<Measured> {
+        self.translate(case.path == "nat");
         let packet = case.packet();
         let mut samples = [const { Vec::new() }; 3];
-        if case.kind == Kind::Tracked {
-            // Every flow begins once, so that the cache holds it.
+        if case.needs_beginnings() {
+            // Every flow begins once, so that the tables hold it.
             self.run(PATH, &case.first_packet(), case, case.flows)?;
         }
         for run in 0..=runs {
@@ -92,6 +102,15 @@ impl Harness {
         }
         let [driver, floor, path] = samples.map(median);
         Ok(Measured { driver, floor, path })
+    }
+
+    /// Has packets that are for no service looked up as answers of translated flows, or not: where
+    /// nothing is translated they are not.
+    fn translate(&mut self, is_used: bool) {
+        let settings = self.settings[0];
+        let others = settings.features & !feature::NAT;
+        let features = if is_used { others | feature::NAT } else { others };
+        self.settings.replace(0, Settings { features, ..settings });
     }
 
     /// One run of a program over the flows of a case, after which the verdicts are checked: a fast
@@ -144,24 +163,29 @@ pub(super) fn stay_on_one_cpu() {
     }
 }
 
-/// Services at port 80 (`ipip`), 81 (`l2`) and 82 (`ipip`, disputed) for both protocols and
-/// families. `step` moves the weight of one member of the last at a time.
+/// Services at port 80 (`ipip`), 81 (`l2`), 82 (`ipip`, disputed) and 83 (`nat`) for both protocols
+/// and families. `step` moves the weight of one member of the last at a time.
 fn services(step: Cell<u16>) -> Vec<DesiredService> {
     let mut services = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
-        for (port, forward) in [(80, Forward::Ipip), (81, Forward::L2), (82, Forward::Ipip)] {
+        for (port, forward) in
+            [(80, Forward::Ipip), (81, Forward::L2), (82, Forward::Ipip), (83, Forward::Nat)]
+        {
             for protocol in [service::TCP, service::UDP] {
                 let out = if port == 82 { step.get() } else { 0 };
                 let member = |number: u16| DesiredMember {
                     address: family.backend(number).into(),
+                    port: 0,
                     base_weight: 100,
                     weight: if number == out { 0 } else { 100 },
                     flows: Flows::Stay,
                 };
+                let key = ServiceKey::new(family.vip().into(), port, protocol);
+                let members = (1..=BACKENDS).map(member).collect();
+                let nat_ports = (forward == Forward::Nat).then_some((1024, 32_767));
                 services.push(DesiredService {
-                    key: ServiceKey::new(family.vip().into(), port, protocol),
-                    forward,
-                    members: (1..=BACKENDS).map(member).collect(),
+                    policy: DesiredPolicy { nat_ports, ..DesiredPolicy::default() },
+                    ..DesiredService::plain(key, forward, members)
                 });
             }
         }

@@ -1,4 +1,4 @@
-//! A server to stand behind the balancer: HTTP, and an echo for UDP on the same port.
+//! A server to stand behind the balancer: HTTP with downloads and uploads, and an echo for UDP on the same port.
 //!
 //! Every answer carries the server's name: `x-backend` in HTTP, the first word in UDP.
 
@@ -11,9 +11,10 @@ use axum::{
     extract::{Query, State},
     http::{HeaderValue, Response, header::CONTENT_LENGTH},
     middleware,
-    routing::get,
+    routing::{get, post},
 };
 use clap::Parser;
+use futures_util::StreamExt as _;
 use lb_tests::content;
 use tokio::{
     net::{TcpListener, UdpSocket},
@@ -63,6 +64,7 @@ fn app(name: &Arc<str>) -> anyhow::Result<Router> {
     Ok(Router::new()
         .route("/", get(async |State(name): State<Arc<str>>| format!("{name}\n")))
         .route("/download", get(async |Query(wish): Query<Wish>| download(wish)))
+        .route("/upload", post(upload))
         .with_state(Arc::clone(name))
         .layer(tag))
 }
@@ -92,6 +94,20 @@ fn download(wish: Wish) -> Response<Body> {
     let mut response = Response::new(Body::from_stream(body));
     response.headers_mut().insert(CONTENT_LENGTH, wish.bytes.into());
     response
+}
+
+/// Takes the same bytes from a client. Says how many came, or which is not what belongs there.
+async fn upload(body: Body) -> String {
+    let mut pieces = body.into_data_stream();
+    let mut offset = 0;
+    while let Some(piece) = pieces.next().await {
+        let Ok(piece) = piece else { return format!("cut off at byte {offset}") };
+        if let Some(at) = content::first_difference(offset, &piece) {
+            return format!("byte {at} is not what was sent");
+        }
+        offset += piece.len() as u64;
+    }
+    format!("{offset} bytes")
 }
 
 const PIECES_PER_SECOND: u64 = 50;

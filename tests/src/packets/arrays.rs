@@ -7,6 +7,8 @@ use aya::{Ebpf, maps::Map};
 use lb_userspace::datapath::{
     Mapped, Value,
     arrays::{Arrays, Lengths},
+    program,
+    translations::Translations,
 };
 
 use super::balancer::LIMITS;
@@ -14,18 +16,7 @@ use super::balancer::LIMITS;
 /// The arrays, all of them zeroed.
 pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
     let lengths = Lengths::from(&LIMITS);
-    let mut arrays = Arrays {
-        settings: mapped(ebpf, "SETTINGS", 1)?,
-        services: mapped(ebpf, "SERVICES", lengths.services)?,
-        slots: mapped(ebpf, "SLOTS", lengths.slots)?,
-        backends: mapped(ebpf, "BACKENDS", lengths.backends)?,
-        flows: mapped(ebpf, "FLOWS", lengths.flows)?,
-        policies: mapped(ebpf, "POLICIES", lengths.policies)?,
-        ranges: mapped(ebpf, "RANGES", lengths.ranges)?,
-        fragments: mapped(ebpf, "FRAGMENTS", lengths.fragments)?,
-        buckets: mapped(ebpf, "BUCKETS", lengths.policies)?,
-        source_buckets: mapped(ebpf, "SOURCE_BUCKETS", lengths.sources)?,
-    };
+    let mut arrays = program::arrays(ebpf, &lengths)?;
     empty(&mut arrays.settings);
     empty(&mut arrays.services);
     empty(&mut arrays.slots);
@@ -36,6 +27,13 @@ pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
     empty(&mut arrays.fragments);
     empty(&mut arrays.buckets);
     empty(&mut arrays.source_buckets);
+    arrays.source_rules.retain(|_| false);
+    arrays.prefixes.retain(|_| false);
+    arrays.servers.retain(|_| false);
+    let translations = Translations::of(ebpf)?;
+    for (tuple, _) in translations.all()? {
+        translations.remove(&tuple)?;
+    }
     Ok(arrays)
 }
 

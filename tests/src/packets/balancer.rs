@@ -1,12 +1,15 @@
 //! The balancer twice: its program in the kernel and its source on the host, over the same tables.
 
-use std::marker::PhantomData;
+use std::{collections::BTreeMap, marker::PhantomData};
 
 use anyhow::{Context as _, ensure};
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use lb_common::{
-    FlowSet, HashKey, Service, ServiceKey, Settings, Slot, Table, Verdict, flow::Remembered,
-    host::HostFrame, service,
+    Counters, FlowSet, HashKey, Service, ServiceKey, Settings, Slot, Table, Verdict,
+    flow::Remembered,
+    host::HostFrame,
+    nat::{Translation, Tuple},
+    service,
 };
 use lb_userspace::{
     config::Limits,
@@ -16,6 +19,7 @@ use lb_userspace::{
         counters::TrafficCounters,
         program::{self, Loaded},
         tables::Tables,
+        translations::Translations,
     },
     objects,
 };
@@ -28,15 +32,11 @@ use super::{
     shape::{Segment, Shape},
 };
 
-/// Room for some dozens of services, and a flow cache so small that flows push each other out.
-pub const LIMITS: Limits = Limits {
-    services: 64,
-    backends: 128,
-    slots: 1 << 18,
-    flows: 64,
-    nat_flows: 64,
-    sources: 64,
-};
+/// Room for some dozens of services, and a flow cache so small that flows push each other out. Not
+/// so the sources' buckets: which of them makes room depends on the time, which the host does not
+/// know exactly.
+pub const LIMITS: Limits =
+    Limits { services: 64, backends: 128, slots: 1 << 18, flows: 64, nat_flows: 6, sources: 64 };
 
 /// Both balancers. Frames go through the kernel's and then through the host's.
 pub struct Balancer {
@@ -44,7 +44,9 @@ pub struct Balancer {
     tables: Tables,
     settings: Mapped<Settings>,
     counters: TrafficCounters,
-    budget: PerCpuArray<MapData, [u32; 2]>,
+    /// `INSERT_BUDGET` and `REPLY_BUDGET`.
+    budgets: [PerCpuArray<MapData, [u32; 2]>; 2],
+    translations: Translations,
     changing: Changing,
     /// Test runs must stay on the processor of the thread that loaded the program.
     _thread: PhantomData<*const ()>,
@@ -56,14 +58,20 @@ impl Balancer {
         stay_on_this_cpu()?;
         let Loaded { mut ebpf, arrays, counters, .. } =
             program::load(objects::BALANCER, &LIMITS, None)?;
-        let map = ebpf.take_map("INSERT_BUDGET").context("no INSERT_BUDGET")?;
+        let mut budget = |name| {
+            let map = ebpf.take_map(name).with_context(|| format!("no {name}"))?;
+            anyhow::Ok(PerCpuArray::try_from(map)?)
+        };
+        let budgets = [budget("INSERT_BUDGET")?, budget("REPLY_BUDGET")?];
         let settings = mapped(&ebpf, "SETTINGS", 1)?;
+        let translations = Translations::of(&ebpf)?;
         let mut balancer = Self {
+            translations,
             kernel: Program::load(ebpf)?,
             tables: adopt(arrays, HashKey::default())?,
             settings,
             counters,
-            budget: PerCpuArray::try_from(map)?,
+            budgets,
             changing: Changing::new(&Lengths::from(&LIMITS), LIMITS.services, 0),
             _thread: PhantomData,
         };
@@ -77,8 +85,10 @@ impl Balancer {
     pub fn reset(&mut self, key: HashKey) -> anyhow::Result<()> {
         let now = self.changing.now.get();
         self.changing = Changing::new(&Lengths::from(&LIMITS), LIMITS.services, now);
-        let zeros = vec![[0; 2]; aya::util::nr_cpus().map_err(|(_, error)| error)?];
-        self.budget.set(0, PerCpuValues::try_from(zeros)?, 0)?;
+        for budget in &mut self.budgets {
+            let zeros = vec![[0; 2]; aya::util::nr_cpus().map_err(|(_, error)| error)?];
+            budget.set(0, PerCpuValues::try_from(zeros)?, 0)?;
+        }
         for id in 0..LIMITS.services {
             self.counters.clear_service(id)?;
         }
@@ -104,6 +114,12 @@ impl Balancer {
     /// Allows so many new entries in the flow cache in a tick.
     pub fn set_inserts_per_tick(&mut self, inserts_per_tick: u32) {
         let settings = Settings { inserts_per_tick, ..self.settings[0] };
+        self.settings.replace(0, settings);
+    }
+
+    /// Allows so many answers of the balancer's own in a tick.
+    pub fn set_replies_per_tick(&mut self, replies_per_tick: u32) {
+        let settings = Settings { replies_per_tick, ..self.settings[0] };
         self.settings.replace(0, settings);
     }
 
@@ -175,6 +191,14 @@ impl Balancer {
         })
     }
 
+    /// What the host has counted for all services since the last reset.
+    #[must_use]
+    pub fn counted(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.changing.services.iter().for_each(|service| sum.count(service.get()));
+        sum
+    }
+
     /// Where the host's last packet was redirected to. A test run does not tell the kernel's.
     #[must_use]
     pub const fn egress(&self) -> Option<u32> {
@@ -189,6 +213,7 @@ impl Balancer {
     /// The counters of services and backends and the flow caches of both, which must be the same
     /// after any number of frames.
     pub fn compare(&self) -> anyhow::Result<()> {
+        self.kernel.account()?;
         for (id, host) in self.changing.services.iter().enumerate() {
             let kernel = self.counters.service(id as u32)?;
             ensure!(kernel == host.get(), "service {id}: {kernel:?} and {host:?}");
@@ -202,14 +227,31 @@ impl Balancer {
             let (kernel, host): (Vec<_>, Vec<_>) = (kernel.iter().collect(), host.iter().collect());
             ensure!(kernel == host, "flow set {set}: {kernel:?} and {host:?}");
         }
+        self.compare_translations()
+    }
+
+    /// Translated flows of both. When they were last seen is not compared: packets ask for the time
+    /// without leaving a trace that the host could follow.
+    fn compare_translations(&self) -> anyhow::Result<()> {
+        let known = |(tuple, entry): (Tuple, Translation)| {
+            let owner = (entry.backend, entry.generation, entry.service);
+            let client = (entry.client_link(), entry.client_interface());
+            (tuple, (entry.tuple, entry.delta(), owner, entry.state(), client))
+        };
+        let kernel = self.translations.all()?;
+        let kernel: BTreeMap<_, _> = kernel.into_iter().map(known).collect();
+        let host: BTreeMap<_, _> =
+            self.changing.translations.all().into_iter().map(known).collect();
+        ensure!(kernel == host, "translations: {kernel:?} and {host:?}");
         Ok(())
     }
 
-    /// The tick in which the kernel last asked for an insertion, as it wrote it down: one more, so
-    /// that zero is none.
+    /// The tick in which the kernel last asked for an insertion or an answer, as it wrote it down:
+    /// one more, so that zero is none.
     fn kernel_tick(&self) -> Option<u16> {
-        let values = self.budget.get(&0, 0).expect("the map has one value");
-        let ticks = values.iter().map(|[tick, _spent]| *tick);
+        let values = self.budgets.iter().map(|budget| budget.get(&0, 0));
+        let values: Vec<_> = values.map(|values| values.expect("the map has one value")).collect();
+        let ticks = values.iter().flat_map(|values| values.iter().map(|[tick, _spent]| *tick));
         ticks.max()?.checked_sub(1).map(|tick| tick as u16)
     }
 

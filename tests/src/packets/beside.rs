@@ -60,7 +60,7 @@ impl Changing {
 pub(super) struct Beside<'a> {
     pub(super) arrays: &'a Arrays,
     pub(super) changing: &'a Changing,
-    /// The tick in which the kernel last asked for an insertion.
+    /// The tick in which the kernel last asked for an insertion or an answer.
     pub(super) kernel_tick: &'a dyn Fn() -> Option<u16>,
     set: Cell<usize>,
 }
@@ -104,7 +104,7 @@ impl Tables for Beside<'_> {
     /// The time at which the kernel saw the packet.
     ///
     /// The packet has already been through the kernel. Whatever it did there with its flow, it
-    /// wrote the time down, in its flow's entry or in the budget; so the latest time there is the
+    /// wrote the time down, in its flow's entry or in a budget; so the latest time there is the
     /// packet's. A clock of the host's own would be wrong now and then, between two ticks.
     fn now(&self) -> u16 {
         let set = &self.arrays.flows[self.set.get()];

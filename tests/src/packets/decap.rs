@@ -27,8 +27,8 @@ pub struct Decap {
     _thread: PhantomData<*const ()>,
 }
 
-/// Where the far ends of tests open GUE: not the usual port.
-pub const GUE_PORT: u16 = 6666;
+/// Where the far ends of tests open GUE: the port that balancers send to unless told otherwise.
+pub const GUE_PORT: u16 = 6080;
 
 /// Load balancers as a prefix: the address and how many of its bits count.
 #[derive(Clone, Copy, Debug)]

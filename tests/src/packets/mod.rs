@@ -9,6 +9,7 @@ mod arrays;
 mod balancer;
 mod beside;
 mod decap;
+mod hop;
 mod outcome;
 mod program;
 mod shape;
@@ -23,10 +24,11 @@ pub mod random;
 
 pub use balancer::{Balancer, LIMITS};
 pub use decap::{Decap, GUE_PORT, Prefix};
+pub use hop::hopped;
 pub use outcome::{Outcome, Pair, Verdicts, XdpAction, hex};
 pub use program::{INGRESS, LONGEST_FRAME, SHORTEST_FRAME};
 pub use shape::{
     BALANCER_LINK, CLIENT_LINK, ETHERNET, Extension, Segment, Shape, Tag, Transport, extended,
     fragments, icmp, ip_offset, is_fragment, quic, tagged,
 };
-pub use tunnel::{Tunnel, relinked};
+pub use tunnel::{Carrier, Gue, Tunnel, Variant, relinked};

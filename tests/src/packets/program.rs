@@ -1,6 +1,6 @@
 //! One XDP program in the kernel, run by `BPF_PROG_TEST_RUN`.
 
-use std::marker::PhantomData;
+use std::{cell::Cell, marker::PhantomData};
 
 use anyhow::{Context as _, bail, ensure};
 use aya::{
@@ -26,6 +26,8 @@ pub(super) struct Program<V> {
     ebpf: Ebpf,
     counters: PerCpuArray<MapData, u64>,
     counted: Vec<u64>,
+    /// Packets that came in.
+    runs: Cell<u64>,
     _verdicts: PhantomData<V>,
 }
 
@@ -43,7 +45,8 @@ impl<V: Verdicts> Program<V> {
         program.load()?;
         let maps = program.info()?.map_ids()?.context("no list of maps")?;
         let counters = PerCpuArray::try_from(aya::maps::Map::PerCpuArray(find(&maps, V::MAP)?))?;
-        let mut program = Self { ebpf, counters, counted: Vec::new(), _verdicts: PhantomData };
+        let runs = Cell::new(0);
+        let mut program = Self { ebpf, counters, counted: Vec::new(), runs, _verdicts: PhantomData };
         program.counted = program.count()?;
         Ok(program)
     }
@@ -73,6 +76,7 @@ impl<V: Verdicts> Program<V> {
             ctx_in: Some(context.as_flattened()),
             ..TestRunOptions::new()
         })?;
+        self.runs.set(self.runs.get() + 1);
         bytes.truncate(result.data_size_out as usize);
         bytes.drain(..usize::from(metadata));
         Ok(Answer { action: result.return_value.into(), bytes })
@@ -96,6 +100,14 @@ impl<V: Verdicts> Program<V> {
             (Some(verdict), None) => Ok(*verdict),
             other => bail!("one packet, but these verdicts were counted: {other:?}"),
         }
+    }
+
+    /// Whether every packet that came in was passed, sent or dropped, and counted as that once.
+    pub(super) fn account(&self) -> anyhow::Result<()> {
+        let counted: u64 = self.count()?.iter().sum();
+        let runs = self.runs.get();
+        ensure!(counted == runs, "{runs} packets came in, {counted} verdicts were counted");
+        Ok(())
     }
 
     /// All counters, in the order of the verdicts.

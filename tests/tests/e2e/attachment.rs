@@ -79,6 +79,7 @@ fn what_somebody_detaches_is_put_back() {
     type Removal = fn(&Host) -> io::Result<()>;
     let removals: [(&str, Removal); 2] = [("detached", detach_link), ("unpinned", remove_pin)];
     let mut site = Site::running(1, &config());
+    site.close_accounts();
     for (how, remove) in removals {
         let put_back = |site: &Site, whose: &str| {
             let balancer = &site.topology.balancer;
@@ -106,7 +107,8 @@ fn what_somebody_detaches_is_put_back() {
 
 #[test]
 fn a_program_of_somebody_else_in_our_place_is_a_problem() {
-    let site = Site::running(1, &config());
+    let mut site = Site::running(1, &config());
+    site.close_accounts();
     let balancer = &site.topology.balancer;
     fs::write(balancer.path("/run/foreign.o"), objects::PASS).unwrap();
     let line = "ip link set dev eth0 xdpdrv object /run/foreign.o section xdp";
@@ -134,6 +136,7 @@ fn a_program_of_somebody_else_in_our_place_is_a_problem() {
 #[test]
 fn an_interface_that_is_made_anew_gets_the_program_again() {
     let mut site = Site::new(1);
+    site.close_accounts();
     add_second_interface(&site.topology.balancer);
     site.start(&config().set("interfaces", "[\"eth0\", \"eth1\"]"));
     site.until_all_are("up");
@@ -159,6 +162,7 @@ fn an_interface_that_is_made_anew_gets_the_program_again() {
 #[test]
 fn an_interface_that_leaves_the_configuration_loses_the_program() {
     let mut site = Site::new(1);
+    site.close_accounts();
     add_second_interface(&site.topology.balancer);
     site.start(&config().set("interfaces", "[\"eth0\", \"eth1\"]"));
     assert!(xdp::program(&site.topology.balancer, "eth1").is_some());

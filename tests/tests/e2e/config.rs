@@ -61,7 +61,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("protocol", "scheduler = \"random\"", "service.scheduler"),
     ("protocol", "flow_grace = \"soon\"", "service.flow_grace"),
     ("forward", "forward = \"magic\"", "service.forward"),
-    ("forward", "forward = \"nat\"", "service.forward"),
+    ("forward", "forward = \"dsr\"", "service.forward"),
     // Its check.
     ("type", "type = \"prayer\"", "service.health_check.type"),
     ("interval", "interval = \"1\"", "service.health_check.interval"),

@@ -68,6 +68,7 @@ fn a_crash_loses_nothing_and_a_restart_takes_over() {
 #[test]
 fn a_stop_leaves_the_data_plane_and_detach_removes_all_of_it() {
     let mut site = Site::running(3, &config());
+    site.close_accounts();
     let loads = loads(&site);
     go_on(&loads);
     let refused = site.lbctl(&["detach"]);
@@ -134,6 +135,7 @@ fn a_second_lbd_is_refused_and_the_first_serves_on() {
 fn another_seed_or_other_limits_make_new_tables_and_serve_on() {
     let config = config();
     let mut site = Site::running(3, &config);
+    site.close_accounts();
     for (key, value) in [
         ("hash_seed", "\"another secret\""),
         ("max_flows", "65536"),

@@ -6,7 +6,7 @@ use lb_common::{Forward, Verdict, service};
 use lb_tests::packets::{
     Balancer, SHORTEST_FRAME, Segment, Shape, Transport,
     fixture::{self, EVERY_PORT_VIPS, Kind, VIPS},
-    relinked,
+    hopped, relinked,
 };
 use lb_userspace::datapath::desired::{DesiredMember, DesiredService, Flows};
 
@@ -40,10 +40,9 @@ impl Dispute {
             ..fixture::member(kind.backend(), if kind == owner { 100 } else { 0 })
         };
         let desired: Vec<DesiredService> = Self::keys()
-            .map(|key| DesiredService {
-                key,
-                forward: Forward::L2,
-                members: [FIRST, SECOND, THIRD].map(member).to_vec(),
+            .map(|key| {
+                let members = [FIRST, SECOND, THIRD].map(member).to_vec();
+                DesiredService::plain(key, Forward::L2, members)
             })
             .collect();
         let tables = self.balancer.tables();
@@ -75,7 +74,7 @@ impl Dispute {
         let outcome = self.balancer.agree(&frame);
         assert_eq!(outcome.verdict, Verdict::Transmitted, "{shape:?}");
         let reaches = |kind: &Kind| {
-            outcome.bytes == relinked(&frame, &kind.route().expect("a way").next.link)
+            outcome.bytes == relinked(&hopped(&frame), &kind.route().expect("a way").next.link)
         };
         let kind = [FIRST, SECOND, THIRD].into_iter().find(reaches);
         kind.expect("a known backend")

@@ -20,9 +20,11 @@ const TRANSPORTS: [Transport; 7] = [
     Transport::Udp,
     Transport::UdpWithoutChecksum,
 ];
-const KINDS: [Kind; 4] = [Kind::L2, Kind::OverIpv4, Kind::OverIpv6, Kind::OtherInterface];
+pub(crate) const KINDS: [Kind; 6] =
+    [Kind::L2, Kind::OverIpv4, Kind::OverIpv6, Kind::Gue, Kind::GueOverIpv6, Kind::OtherInterface];
 
-/// The flow label of the clients' flows to services with IPv6 backends.
+/// The flow label of the clients' flows to services with IPv6 backends, or that GUE's port has a
+/// part of.
 ///
 /// Recorded, from a calculation apart from the packet core's: the label is a part of the flow's
 /// hash, on which all load balancers of a group agree. Who changes the hash sends every flow of
@@ -30,6 +32,9 @@ const KINDS: [Kind; 4] = [Kind::L2, Kind::OverIpv4, Kind::OverIpv6, Kind::OtherI
 pub(crate) fn flow_label(shape: &Shape) -> u32 {
     const OVER_IPV6: u16 = Kind::OverIpv6.port();
     const SMALL_MTU_IPV6: u16 = Kind::SmallMtuIpv6.port();
+    const GUE: u16 = Kind::Gue.port();
+    const GUE_OVER_IPV6: u16 = Kind::GueOverIpv6.port();
+    const SMALL_MTU_GUE: u16 = Kind::SmallMtuGue.port();
 
     let is_tcp = matches!(shape.transport, Transport::Tcp(_));
     match (shape.vip.port(), shape.vip.is_ipv6(), is_tcp) {
@@ -41,6 +46,18 @@ pub(crate) fn flow_label(shape: &Shape) -> u32 {
         (SMALL_MTU_IPV6, false, false) => 0x0_56dc,
         (SMALL_MTU_IPV6, true, true) => 0xf_fbdf,
         (SMALL_MTU_IPV6, true, false) => 0xd_97d9,
+        (GUE, false, true) => 0x3_7388,
+        (GUE, false, false) => 0x5_1c55,
+        (GUE, true, true) => 0x3_c097,
+        (GUE, true, false) => 0xe_7267,
+        (GUE_OVER_IPV6, false, true) => 0xc_f72a,
+        (GUE_OVER_IPV6, false, false) => 0xd_e2ff,
+        (GUE_OVER_IPV6, true, true) => 0xa_5a1e,
+        (GUE_OVER_IPV6, true, false) => 0x6_f40c,
+        (SMALL_MTU_GUE, false, true) => 0x3_50b3,
+        (SMALL_MTU_GUE, false, false) => 0xb_27dc,
+        (SMALL_MTU_GUE, true, true) => 0x5_6b4e,
+        (SMALL_MTU_GUE, true, false) => 0xd_741b,
         // IPv4 has none.
         _ => 0,
     }

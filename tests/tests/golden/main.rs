@@ -3,15 +3,27 @@
 //! Kernel and host must both do exactly what is expected, byte for byte. What a frame must look
 //! like behind a tunnel header is written by etherparse.
 
+mod delivered;
 mod disputed;
+mod extended;
+mod flow_state;
 mod forwarded;
+mod fragments;
+mod hop_limits;
+mod icmp;
 mod malformed;
+mod nat;
 mod prefixes;
 mod refused;
+mod services;
+mod tags;
+mod told;
 mod untouched;
 
 use lb_common::Verdict;
-use lb_tests::packets::{Balancer, Outcome, Shape, fixture::Kind, hex, relinked};
+use lb_tests::packets::{
+    Balancer, Carrier, ETHERNET, Outcome, Shape, Tag, fixture::Kind, hex, hopped, relinked, tagged,
+};
 
 /// A frame and what must become of it.
 struct Case {
@@ -30,20 +42,53 @@ impl Case {
 
     /// A packet that is sent to the backend of a service of this kind.
     fn sent(name: impl Into<String>, shape: &Shape, kind: Kind) -> Self {
-        let frame = shape.frame();
+        Self { trailer: shape.trailer.len(), ..Self::sent_as(name, shape.frame(), shape, kind) }
+    }
+
+    /// A frame that is sent to the backend of a service of this kind as one of the flow of `shape`,
+    /// which may have bytes behind its packet.
+    fn sent_as(name: impl Into<String>, frame: Vec<u8>, shape: &Shape, kind: Kind) -> Self {
         let trailer = shape.trailer.len();
         let bytes = if kind.overhead() == 0 {
-            relinked(&frame, &kind.route().expect("a way").next.link)
+            relinked(&hopped(&frame), &kind.route().expect("a way").next.link)
         } else {
             let label = forwarded::flow_label(shape);
-            let tunnel = kind.tunnel(shape.traffic_class, label);
-            tunnel.around(&frame, trailer)
+            let mut tunnel = kind.tunnel(shape.traffic_class, label);
+            if let Carrier::Gue(gue) = &mut tunnel.carrier {
+                gue.is_summed &= has_checksum(&frame);
+            }
+            tunnel.around(&hopped(&frame), trailer)
         };
         let verdict = match kind {
             Kind::OtherInterface => Verdict::Redirected,
             _ => Verdict::Transmitted,
         };
-        Self { name: name.into(), frame, trailer, expected: Outcome::of(verdict, bytes) }
+        Self { name: name.into(), frame, trailer: 0, expected: Outcome::of(verdict, bytes) }
+    }
+
+    /// The same under VLAN tags, which stay.
+    fn tagged(&self, tags: &[Tag]) -> Self {
+        let name = format!("{} under {tags:?}", self.name);
+        let mut expected = self.expected.clone();
+        expected.bytes = tagged(&expected.bytes, tags);
+        Self { name, frame: tagged(&self.frame, tags), trailer: self.trailer, expected }
+    }
+}
+
+/// Whether a packet has a checksum that covers its addresses, from which that of GUE follows
+/// without reading all of it. Where there is none, GUE's is none either (RFC 6935).
+fn has_checksum(frame: &[u8]) -> bool {
+    let ip = &frame[ETHERNET..];
+    let (protocol, segment) = match ip[0] {
+        0x45 if ip[6] & 0x3f == 0 && ip[7] == 0 => (ip[9], &ip[20..]),
+        first if first >> 4 == 6 => (ip[6], &ip[40..]),
+        _ => return false,
+    };
+    match protocol {
+        6 => true,
+        17 => segment[6..8] != [0, 0],
+        58 => ip[0] >> 4 == 6,
+        _ => false,
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn cases() -> Vec<Case> {
         }
     }
     cases.extend(options_beyond_the_packet());
+    cases.extend(half_a_transport_header());
     cases
 }
 
@@ -111,6 +112,23 @@ fn options_beyond_the_packet() -> Vec<Case> {
         let mut frame = shape.frame();
         write_ip_length(&mut frame, 60);
         cases.push(Case::unchanged("options alone", frame, Verdict::Malformed));
+    }
+    cases
+}
+
+/// The ports are there, and whom they name has no use for the rest.
+fn half_a_transport_header() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for transport in TRANSPORTS {
+        for shape in shapes(Kind::OverIpv4, transport) {
+            for length in [4, 7] {
+                let mut frame = shape.frame();
+                frame.truncate(shape.transport_offset() + length);
+                let packet = frame.len() - ETHERNET;
+                write_ip_length(&mut frame, packet);
+                cases.push(Case::unchanged("half a header", frame, Verdict::Malformed));
+            }
+        }
     }
     cases
 }

@@ -1,9 +1,8 @@
 //! Every golden packet, cut off after every byte.
 
-use lb_common::Verdict;
 use lb_tests::packets::{SHORTEST_FRAME, XdpAction, fixture};
 
-use crate::{Case, forwarded, malformed, refused, untouched};
+use crate::{Case, extended, forwarded, icmp, malformed, refused, tags, told, untouched};
 
 /// No cut may abort the program, and what is sent on is a whole packet: only bytes behind it may
 /// be missing. [`Balancer::agree`] checks that kernel and host see the cut alike.
@@ -12,7 +11,17 @@ use crate::{Case, forwarded, malformed, refused, untouched};
 #[test]
 fn every_prefix_of_every_golden_packet_is_judged_alike() {
     let mut balancer = fixture::balancer();
-    let cases = [forwarded::cases(), untouched::cases(), malformed::cases(), refused::cases()];
+    balancer.set_replies_per_tick(u32::MAX);
+    let cases = [
+        forwarded::cases(),
+        tags::cases(),
+        extended::cases(),
+        icmp::cases(),
+        untouched::cases(),
+        malformed::cases(),
+        refused::cases(),
+        told::cases(),
+    ];
     for case in cases.iter().flatten() {
         let packet_end = case.frame.len() - case.trailer;
         for length in 0..case.frame.len() {
@@ -36,5 +45,5 @@ fn every_prefix_of_every_golden_packet_is_judged_alike() {
 }
 
 fn is_sent(case: &Case) -> bool {
-    matches!(case.expected.verdict, Verdict::Transmitted | Verdict::Redirected)
+    matches!(case.expected.action, XdpAction::Transmit | XdpAction::Redirect)
 }

@@ -3,8 +3,9 @@
 use etherparse::{IpNumber, Ipv4Header, Ipv6Header};
 use lb_common::Verdict;
 use lb_tests::packets::{
-    ETHERNET, Segment, Shape, Transport,
+    ETHERNET, Extension, Segment, Shape, Tag, Transport, extended,
     fixture::{self, EVERY_PORT_VIPS, Kind, VIPS},
+    fragments as pieces, icmp, tagged,
 };
 
 use crate::{
@@ -30,8 +31,6 @@ fn not_ip() -> Vec<Case> {
     for (name, ether_type) in [
         ("ARP", 0x0806_u16),
         ("LLDP", 0x88cc),
-        ("VLAN", 0x8100),
-        ("QinQ", 0x88a8),
         ("PPPoE", 0x8864),
         ("MPLS", 0x8847),
         ("MACsec", 0x88e5),
@@ -47,13 +46,10 @@ fn not_ip() -> Vec<Case> {
             }
         }
     }
-    let tags: [&[u8]; 2] = [&[0x81, 0, 0, 5], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6]];
-    for tag in tags {
-        for shape in shapes(Kind::OverIpv4, Transport::Udp) {
-            let mut frame = shape.frame();
-            frame.splice(12..12, tag.iter().copied());
-            cases.push(Case::unchanged("tagged", frame, Verdict::NotIp));
-        }
+    let three = [Tag::service(5), Tag::customer(6), Tag::customer(7)];
+    for shape in shapes(Kind::OverIpv4, Transport::Udp) {
+        let frame = tagged(&shape.frame(), &three);
+        cases.push(Case::unchanged("three tags", frame, Verdict::NotIp));
     }
     cases.extend(wrong_versions());
     cases
@@ -90,43 +86,55 @@ fn other_protocols() -> Vec<Case> {
     cases
 }
 
-/// More-fragments with offset 0, both, and an offset alone: first, middle and last fragment.
+/// Pieces of datagrams to addresses without services, also of protocols that have none there.
 fn fragments() -> Vec<Case> {
     let mut cases = Vec::new();
-    for bits in [0x2000_u16, 0x2001, 0x2100, 0x3fff, 0x0001, 0x0100, 0x1f00, 0x1fff, 0x6000, 0x4001]
-    {
+    for family in [0, 1] {
+        let strangers = [at("10.200.0.3", 84), at("fd00:200::3", 84)];
         for transport in TRANSPORTS {
-            let [mut shape, _] = shapes(Kind::OverIpv4, transport);
-            for words in [0, 3] {
-                shape.options = vec![1; words * 4];
-                let mut frame = shape.frame();
-                frame[ETHERNET + 6..ETHERNET + 8].copy_from_slice(&bits.to_be_bytes());
-                cases.push(Case::unchanged(
-                    format!("fragment bits {bits:#x}"),
-                    frame,
-                    Verdict::Fragment,
-                ));
+            let shape = Shape::new(CLIENTS[family], &strangers[family], transport);
+            let pieces = pieces(&shape.frame(), 24, 1);
+            for (number, piece) in pieces.into_iter().enumerate() {
+                // The ports in the first tell that it is for no service.
+                let verdict = if number == 0 { Verdict::NotService } else { Verdict::Fragment };
+                cases.push(Case::unchanged(format!("fragment {number}"), piece, verdict));
             }
+        }
+        let udp = Shape::udp(CLIENTS[family], &at(EVERY_PORT_VIPS[family], 84));
+        let later = pieces(&udp.frame(), 24, 1).swap_remove(1);
+        cases.push(Case::unchanged("another protocol's", later, Verdict::Fragment));
+        let ping = icmp::echo_request(udp.client, udp.vip.ip(), &[7; 64]);
+        for piece in pieces(&ping, 24, 1) {
+            cases.push(Case::unchanged("fragment of an echo", piece, Verdict::Fragment));
         }
     }
     cases
 }
 
-/// RFC 8200 section 4, and the later ones of IANA's list.
+/// What leads on to another destination, hides its transport, or is more than is walked over.
 fn extension_headers() -> Vec<Case> {
     let mut cases = Vec::new();
-    for header in [0, 43, 44, 51, 60, 135, 139, 140] {
-        for transport in TRANSPORTS {
-            let [_, shape] = shapes(Kind::OverIpv4, transport);
+    let chains = [
+        vec![Extension::Routing(1)],
+        vec![Extension::Destination(1), Extension::Routing(3)],
+        vec![Extension::Destination(1); 7],
+        vec![Extension::HopByHop(20), Extension::Destination(20)],
+        vec![Extension::Destination(33)],
+    ];
+    for transport in TRANSPORTS {
+        let [_, shape] = shapes(Kind::OverIpv4, transport);
+        for chain in &chains {
+            let frame = extended(&shape.frame(), chain);
+            let name = format!("{chain:?}");
+            cases.push(Case::unchanged(name, frame, Verdict::ExtensionHeader));
+        }
+        // ESP, no next header.
+        for protocol in [50, 59] {
             let mut frame = shape.frame();
-            let protocol = std::mem::replace(&mut frame[ETHERNET + 6], header);
-            frame.splice(ETHERNET + 40..ETHERNET + 40, [protocol, 0, 0, 0, 0, 0, 0, 0]);
-            frame[ETHERNET + 5] += 8;
-            cases.push(Case::unchanged(
-                format!("extension header {header}"),
-                frame,
-                Verdict::ExtensionHeader,
-            ));
+            frame[ETHERNET + 6] = protocol;
+            let frame = extended(&frame, &[Extension::Destination(1)]);
+            let name = format!("protocol {protocol} behind an extension header");
+            cases.push(Case::unchanged(name, frame, Verdict::NotTransport));
         }
     }
     cases
@@ -171,18 +179,24 @@ fn other_destinations() -> Vec<Case> {
     cases
 }
 
-/// Frames that end before the transport header does, so that nobody knows whom they are for.
+/// Frames that end before the transport header does.
 fn without_transport_header() -> Vec<Case> {
     let mut cases = vec![
         Case::unchanged("14 bytes", vec![0; ETHERNET], Verdict::NotIp),
         Case::unchanged("Ethernet alone", ipv4(6, &[])[..ETHERNET].to_vec(), Verdict::Truncated),
         Case::unchanged("Ethernet alone", ipv6(6, &[])[..ETHERNET].to_vec(), Verdict::Truncated),
     ];
-    for (protocol, needed) in [(6, 20), (17, 8)] {
-        for payload in [0, 4, needed - 1] {
-            let payload = vec![0; payload];
+    for protocol in [6, 17] {
+        // Four bytes have the ports, which tell that it is for no service: they are zero.
+        for (length, verdict) in [
+            (0, Verdict::Truncated),
+            (3, Verdict::Truncated),
+            (4, Verdict::NotService),
+            (7, Verdict::NotService),
+        ] {
+            let payload = vec![0; length];
             for frame in [ipv4(protocol, &payload), ipv6(protocol, &payload)] {
-                cases.push(Case::unchanged("no transport header", frame, Verdict::Truncated));
+                cases.push(Case::unchanged("no transport header", frame, verdict));
             }
         }
     }

@@ -81,7 +81,7 @@ impl Fuzzer {
     fn search(&self, time: Duration, found: &Path, corpus: &Path) -> Result<Found> {
         let mut command = self.command();
         command.arg(format!("-max_total_time={}", time.as_secs().max(1)));
-        command.args(["-print_final_stats=1", "-use_value_profile=0"]);
+        command.args(["-print_final_stats=1", "-print_funcs=0"]);
         command.args([found, corpus, &self.seeds]).stderr(Stdio::piped());
         follow(&mut command)
     }

@@ -22,6 +22,10 @@ pub(super) struct Found {
 /// Time between two lines of progress.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// How lines begin that tell nobody anything: libFuzzer misses the functions of sanitizers, which
+/// are not in use, and recommends a dictionary.
+const CHATTER: [&str; 6] = ["INFO:", "WARNING: Failed to find", "stat::", "Done ", "######", "\""];
+
 /// Runs a fuzzer whose standard error is piped; tells of it now and then, and at once what it says
 /// about a crash.
 pub(super) fn follow(command: &mut Command) -> Result<Found> {
@@ -58,7 +62,7 @@ impl Found {
             self.executions = executions;
             self.edges = after(rest, "cov: ").unwrap_or(self.edges);
         } else {
-            return ["INFO:", "stat::", "Done "].iter().any(|start| line.starts_with(start));
+            return CHATTER.iter().any(|start| line.starts_with(start));
         }
         true
     }

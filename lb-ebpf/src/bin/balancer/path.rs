@@ -33,7 +33,14 @@ const CHOOSE: u32 = 0x1_0003;
 const FORWARD: u32 = 0x1_0004;
 const REQUEST: u32 = 0x1_0005;
 const ANSWER: u32 = 0x1_0006;
-const REPLY: u32 = 0x1_0007;
+const ECHO: u32 = 0x1_0007;
+const TELL: u32 = 0x1_0008;
+const RESET: u32 = 0x1_0009;
+const OPEN: u32 = 0x1_000a;
+const TAKE_PORT: u32 = 0x1_000b;
+const ENTER: u32 = 0x1_000c;
+const TRANSLATE: u32 = 0x1_000d;
+const QUOTE: u32 = 0x1_000e;
 
 #[inline(always)]
 fn steps(context: &XdpContext) -> u32 {
@@ -58,11 +65,32 @@ fn steps(context: &XdpContext) -> u32 {
     if next == REQUEST {
         next = request(context.ctx);
     }
+    if next == OPEN {
+        next = open(context.ctx);
+    }
+    if next == TAKE_PORT {
+        next = take_port(context.ctx);
+    }
+    if next == ENTER {
+        next = enter(context.ctx);
+    }
+    if next == TRANSLATE {
+        next = translate(context.ctx);
+    }
     if next == ANSWER {
         next = answer(context.ctx);
     }
-    if next == REPLY {
-        next = reply(context.ctx);
+    if next == QUOTE {
+        next = quote(context.ctx);
+    }
+    if next == ECHO {
+        next = echo(context.ctx);
+    }
+    if next == TELL {
+        next = tell(context.ctx);
+    }
+    if next == RESET {
+        next = reset(context.ctx);
     }
     settle::count(context, Settled::from_number(next))
 }
@@ -97,8 +125,15 @@ step!(admit, Admit);
 step!(choose, Choose);
 step!(forward, Forward);
 step!(request, Request);
+step!(open, Open);
+step!(take_port, TakePort);
+step!(enter, Enter);
+step!(translate, Translate);
 step!(answer, Answer);
-step!(reply, Reply);
+step!(quote, Quote);
+step!(echo, Echo);
+step!(tell, Tell);
+step!(reset, Reset);
 
 #[inline(always)]
 fn take(context: *mut xdp_md, step: Step) -> u32 {
@@ -120,8 +155,15 @@ const fn number(step: Step) -> u32 {
         Step::Choose => CHOOSE,
         Step::Forward => FORWARD,
         Step::Request => REQUEST,
+        Step::Open => OPEN,
+        Step::TakePort => TAKE_PORT,
+        Step::Enter => ENTER,
+        Step::Translate => TRANSLATE,
         Step::Answer => ANSWER,
-        Step::Reply => REPLY,
+        Step::Quote => QUOTE,
+        Step::Echo => ECHO,
+        Step::Tell => TELL,
+        Step::Reset => RESET,
         Step::Done(verdict) => Settled::of(verdict).number(),
     }
 }

@@ -30,13 +30,16 @@ pub(crate) fn drive(context: &XdpContext, packet: extern "C" fn(*mut xdp_md) -> 
     if write_client(&mut XdpFrame::new(context), number & bench.flow_mask).is_none() {
         return xdp_action::XDP_ABORTED;
     }
+    if save_ends(&XdpFrame::new(context), &mut bench.ends).is_none() {
+        return xdp_action::XDP_ABORTED;
+    }
     let action = opaque(u64::from(packet(context.ctx))) as u32;
     match action {
         xdp_action::XDP_TX => bench.sent += 1,
         xdp_action::XDP_PASS => bench.passed += 1,
         _ => bench.other += 1,
     }
-    if action == xdp_action::XDP_TX && undo(&mut XdpFrame::new(context)).is_none() {
+    if action == xdp_action::XDP_TX && undo(&mut XdpFrame::new(context), &bench.ends).is_none() {
         return xdp_action::XDP_ABORTED;
     }
     xdp_action::XDP_PASS
@@ -64,8 +67,9 @@ fn write_client(frame: &mut XdpFrame<'_>, number: u32) -> Option<()> {
 /// Removes the outer header and writes the Ethernet header anew, whose bytes it overwrote. The
 /// inner packet is of the family whose number the outer one carries.
 #[inline(always)]
-fn undo(frame: &mut XdpFrame<'_>) -> Option<()> {
-    let (outer, protocol) = if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
+fn undo(frame: &mut XdpFrame<'_>, ends: &[u64; 5]) -> Option<()> {
+    let is_ipv4 = frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4;
+    let (outer, protocol) = if is_ipv4 {
         (Ipv4Hdr::LEN, frame.header::<Ipv4Hdr>(Ethernet::LEN)?.proto)
     } else {
         (Ipv6Hdr::LEN, frame.header::<Ipv6Hdr>(Ethernet::LEN)?.next_hdr)
@@ -73,8 +77,8 @@ fn undo(frame: &mut XdpFrame<'_>) -> Option<()> {
     let ether_type = match protocol {
         lb_common::forward::IP_IN_IP => Ethernet::IPV4,
         lb_common::forward::IPV6_IN_IP => Ethernet::IPV6,
-        // Forwarded without a tunnel: only the hardware addresses changed.
-        _ => return Some(()),
+        // Forwarded without a tunnel.
+        _ => return restore_ends(frame, ends, is_ipv4),
     };
     if !frame.shrink(outer) {
         return None;
@@ -82,6 +86,45 @@ fn undo(frame: &mut XdpFrame<'_>) -> Option<()> {
     *frame.header_mut::<Ethernet>(0)? = Ethernet::new(link(2), ether_type);
     Some(())
 }
+
+/// Saves what translation replaces and [`write_client`] does not write: the destination's port, and
+/// all of an IPv6 packet's addresses or an IPv4 packet's.
+#[inline(always)]
+fn save_ends(frame: &XdpFrame<'_>, ends: &mut [u64; 5]) -> Option<()> {
+    let word = |offset| frame.header::<[u8; 8]>(offset).map(|word| u64::from_ne_bytes(*word));
+    let port = |offset| frame.header::<[u8; 2]>(offset).map(|port| u16::from_ne_bytes(*port));
+    if frame.header::<Ethernet>(0)?.ether_type() == Ethernet::IPV4 {
+        ends[0] = word(IPV4_ADDRESSES)?;
+        ends[4] = port(Ethernet::LEN + Ipv4Hdr::LEN + 2)?.into();
+        return Some(());
+    }
+    ends[0] = word(IPV6_ADDRESSES)?;
+    ends[1] = word(IPV6_ADDRESSES + 8)?;
+    ends[2] = word(IPV6_ADDRESSES + 16)?;
+    ends[3] = word(IPV6_ADDRESSES + 24)?;
+    ends[4] = port(Ethernet::LEN + Ipv6Hdr::LEN + 2)?.into();
+    Some(())
+}
+
+#[inline(always)]
+fn restore_ends(frame: &mut XdpFrame<'_>, ends: &[u64; 5], is_ipv4: bool) -> Option<()> {
+    let port = (ends[4] as u16).to_ne_bytes();
+    if is_ipv4 {
+        *frame.header_mut::<[u8; 8]>(IPV4_ADDRESSES)? = ends[0].to_ne_bytes();
+        *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv4Hdr::LEN + 2)? = port;
+        return Some(());
+    }
+    *frame.header_mut::<[u8; 8]>(IPV6_ADDRESSES)? = ends[0].to_ne_bytes();
+    *frame.header_mut::<[u8; 8]>(IPV6_ADDRESSES + 8)? = ends[1].to_ne_bytes();
+    *frame.header_mut::<[u8; 8]>(IPV6_ADDRESSES + 16)? = ends[2].to_ne_bytes();
+    *frame.header_mut::<[u8; 8]>(IPV6_ADDRESSES + 24)? = ends[3].to_ne_bytes();
+    *frame.header_mut::<[u8; 2]>(Ethernet::LEN + Ipv6Hdr::LEN + 2)? = port;
+    Some(())
+}
+
+/// Where the addresses start in frames without tags.
+const IPV4_ADDRESSES: usize = Ethernet::LEN + 12;
+const IPV6_ADDRESSES: usize = Ethernet::LEN + 8;
 
 /// Locally administered addresses that end in `last`, in two numbers whose origin the optimiser does
 /// not know: it would store known bytes in six pieces.

@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use ipnet::IpNet;
+use lb_common::{forward::gue, nat};
 use toml::Spanned;
 
 use super::fields::{Checked, fault, number, one_of, parse};
@@ -57,7 +59,25 @@ pub(super) fn daemon(raw: raw::Daemon) -> Checked<Daemon> {
         state_dir: raw.state_dir.unwrap_or_else(|| PathBuf::from("/var/lib/lb")),
         pin_dir: raw.pin_dir.unwrap_or_else(|| PathBuf::from("/sys/fs/bpf/lb")),
         hash_seed: hash_seed(raw.hash_seed)?,
+        gue_port: number(raw.gue_port, "daemon.gue_port", 1, 65_535, u32::from(gue::PORT))? as u16,
+        tunnel_sources: tunnel_sources(raw.tunnel_sources.unwrap_or_default())?,
+        nat_ports: nat_ports(raw.nat_ports)?,
         limits,
+    })
+}
+
+fn nat_ports(raw: Option<Spanned<String>>) -> Checked<(u16, u16)> {
+    let Some(text) = raw else {
+        return Ok((nat::DEFAULT_PORTS as u16, (nat::DEFAULT_PORTS >> 16) as u16));
+    };
+    let parse = || {
+        let (first, last) = text.get_ref().split_once('-')?;
+        Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
+    };
+    parse().filter(|(first, last)| *first > 0 && first <= last).ok_or_else(|| {
+        let message =
+            format!("`{}` is not a range of ports such as \"1024-32767\"", text.get_ref());
+        fault(&text, "daemon.nat_ports", message)
     })
 }
 
@@ -71,4 +91,30 @@ fn hash_seed(raw: Option<Spanned<String>>) -> Checked<Secret> {
         Some(text) => Ok(Secret::new(text.into_inner())),
         None => Ok(Secret::new(String::new())),
     }
+}
+
+fn tunnel_sources(raw: Vec<Spanned<String>>) -> Checked<Vec<IpNet>> {
+    /// The flow chooses the last bits of the address, which are not more.
+    const MOST_FREE_BITS: u8 = 16;
+
+    let field = "daemon.tunnel_sources";
+    let mut sources: Vec<IpNet> = Vec::new();
+    for text in raw {
+        let net: IpNet = parse(&text, field, "a prefix such as 10.1.255.0/24")?;
+        let network = net.network();
+        let problem = if net.addr() != network {
+            format!("has bits behind the prefix: write {}", net.trunc())
+        } else if net.max_prefix_len() - net.prefix_len() > MOST_FREE_BITS {
+            format!("is too large: /{} at least", net.max_prefix_len() - MOST_FREE_BITS)
+        } else if network.is_unspecified() || network.is_loopback() || network.is_multicast() {
+            "cannot be a source".to_owned()
+        } else if sources.iter().any(|other| other.network().is_ipv4() == network.is_ipv4()) {
+            "is the second of its family".to_owned()
+        } else {
+            sources.push(net);
+            continue;
+        };
+        return Err(fault(&text, field, format!("`{net}` {problem}")));
+    }
+    Ok(sources)
 }

@@ -7,13 +7,10 @@ use toml::Spanned;
 use super::fields::{Checked, duration, number, one_of, port};
 use crate::{
     config::{error::Fault, raw},
-    model::{CheckKind, HealthCheck},
+    model::{CheckKind, HealthCheck, Ports},
 };
 
-pub(super) fn health_check(
-    raw: Spanned<raw::HealthCheck>,
-    service_port: u16,
-) -> Checked<HealthCheck> {
+pub(super) fn health_check(raw: Spanned<raw::HealthCheck>, service: Ports) -> Checked<HealthCheck> {
     let span = raw.span();
     let raw = raw.into_inner();
     let kind = one_of(
@@ -24,7 +21,17 @@ pub(super) fn health_check(
     )?;
     let port = match raw.port {
         Some(text) => port(&text, "service.health_check.port", 1)?,
-        None => service_port,
+        None => match service {
+            Ports::Exact(port) => port,
+            Ports::Every | Ports::Range(..) => {
+                let has = if service == Ports::Every { "every port" } else { "a range of ports" };
+                return Err(Fault {
+                    span,
+                    field: "service.health_check.port".to_owned(),
+                    message: format!("the service has {has}, so its check must name one"),
+                });
+            }
+        },
     };
     let place =
         |value: &Option<Spanned<String>>| value.as_ref().map_or(span.clone(), Spanned::span);
@@ -59,9 +66,6 @@ pub(super) fn health_check(
 
 /// What must hold between the fields of a health check; the error names a field.
 fn check_health_check(check: &HealthCheck) -> Result<(), (&'static str, &'static str)> {
-    if check.port == 0 {
-        return Err(("port", "the service has every port, so its check must name one"));
-    }
     if check.interval < Duration::from_millis(10) {
         return Err(("interval", "must be at least 10ms"));
     }

@@ -3,35 +3,67 @@
 mod daemon;
 mod fields;
 mod health_check;
+mod policy;
 mod service;
 mod source;
+mod together;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range};
 
-use super::{Config, ConfigError, Limits, raw};
-use crate::{model::Service, selection};
+use toml::Spanned;
+
+use super::{Config, ConfigError, Limits, error::Fault, raw};
+use crate::{datapath::arrays::RULES, model::Service, selection};
 use fields::{Checked, fault};
 
 pub(super) use service::service;
+pub use together::{Clash, Together};
 
 pub(super) fn config(raw: raw::Config) -> Checked<Config> {
     let daemon = daemon::daemon(raw.daemon)?;
     let mut names = BTreeMap::new();
-    let mut keys = BTreeMap::new();
+    let mut together = Together::default();
     let mut services = Vec::with_capacity(raw.services.len());
     for raw in raw.services {
-        let (name_span, vip_span) = (raw.name.clone(), raw.vip.clone());
+        let (name_span, places) = (raw.name.clone(), Places::of(&raw));
         let service = service(raw)?;
         if names.insert(service.name.clone(), ()).is_some() {
             return Err(fault(&name_span, "service.name", "another service has this name"));
         }
-        if let Some(other) = keys.insert(service.key(), service.name.clone()) {
-            let message = format!("service `{other}` has this address, port and protocol already");
-            return Err(fault(&vip_span, "service.vip", message));
-        }
+        together.add(&service).map_err(|clash| places.fault(&clash))?;
         services.push(service);
     }
     Ok(Config { daemon, services })
+}
+
+/// Where the fields of a service stand that can clash with others'.
+struct Places {
+    vip: Range<usize>,
+    port: Range<usize>,
+    fragments: Option<Range<usize>>,
+    ping: Option<Range<usize>>,
+}
+
+impl Places {
+    fn of(raw: &raw::Service) -> Self {
+        Self {
+            vip: raw.vip.span(),
+            port: raw.port.span(),
+            fragments: raw.fragments.as_ref().map(Spanned::span),
+            ping: raw.ping.as_ref().map(Spanned::span),
+        }
+    }
+
+    fn fault(self, clash: &Clash) -> Fault {
+        let place = match clash.field {
+            "port" => Some(self.port),
+            "fragments" => self.fragments,
+            "ping" => self.ping,
+            _ => None,
+        };
+        let field = format!("service.{}", clash.field);
+        Fault { span: place.unwrap_or(self.vip), field, message: clash.message.clone() }
+    }
 }
 
 /// A limit that is too low.
@@ -43,6 +75,7 @@ struct Excess {
 
 /// Whether so many services and backends fit into the tables; the error says which limit to raise.
 pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(), String> {
+    check_rules(services)?;
     match excess(services, limits) {
         Some(Excess { noun, have, limit }) => {
             Err(format!("{have} {noun}, but daemon.max_{noun} is {limit}: raise it"))
@@ -51,8 +84,25 @@ pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(),
     }
 }
 
+/// Rules for sources stand beside those that they replace.
+const MOST_RULES: usize = RULES as usize / 2;
+
+fn check_rules(services: &[Service]) -> Result<(), String> {
+    let have: usize = services.iter().map(|service| service.policy.sources.len()).sum();
+    if have > MOST_RULES {
+        return Err(format!("{have} prefixes in all services, but at most {MOST_RULES} fit"));
+    }
+    Ok(())
+}
+
 /// Whether the tables hold all that the file names, with the place of the limit.
 pub(super) fn limits(file: &str, config: &Config) -> Result<(), ConfigError> {
+    check_rules(&config.services).map_err(|message| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        field: "service.allow".to_owned(),
+        message,
+    })?;
     match excess(&config.services, &config.daemon.limits) {
         Some(Excess { noun, have, limit }) => Err(ConfigError {
             file: file.to_owned(),

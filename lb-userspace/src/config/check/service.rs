@@ -1,36 +1,46 @@
 //! `[[service]]` and `[[service.backend]]`
 
-use std::net::IpAddr;
-
 use lb_common::Forward;
 use toml::Spanned;
 
 use super::{
     fields::{Checked, address, duration, fault, number, one_of, port},
     health_check::health_check,
+    policy::{Facts, policy},
     source::source,
 };
 use crate::{
     config::raw,
-    model::{Backend, DEFAULT_WEIGHT, Protocol, Service, ServiceName, check_address},
+    model::{
+        Backend, BadPorts, DEFAULT_WEIGHT, Ports, Protocol, Service, ServiceName, Vip,
+        check_address,
+    },
 };
 
-pub(crate) fn service(raw: raw::Service) -> Checked<Service> {
+pub(crate) fn service(mut raw: raw::Service) -> Checked<Service> {
     let name = raw
         .name
         .get_ref()
         .parse::<ServiceName>()
         .map_err(|error| fault(&raw.name, "service.name", error))?;
-    let vip = address(&raw.vip, "service.vip")?;
-    if vip.is_unspecified() || vip.is_multicast() || vip.is_loopback() {
-        return Err(fault(&raw.vip, "service.vip", "this address cannot be a service's"));
-    }
-    let port = port(&raw.port, "service.port", 0)?;
-    let health_check = raw.health_check.map(|check| health_check(check, port)).transpose()?;
+    let vip: Vip = raw.vip.get_ref().parse().map_err(|error| {
+        fault(&raw.vip, "service.vip", format!("`{}`: {error}", raw.vip.get_ref()))
+    })?;
+    let ports = ports(&raw.port)?;
+    let protocol = one_of(
+        raw.protocol.take(),
+        "service.protocol",
+        &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)],
+        Protocol::Tcp,
+    )?;
+    let forward = forward(&raw.forward)?;
+    let facts = Facts { vip, protocol, forward };
+    let policy = policy(&mut raw, &facts)?;
+    let health_check = raw.health_check.map(|check| health_check(check, ports)).transpose()?;
     let mut backends: Vec<Backend> = Vec::with_capacity(raw.backends.len());
     for raw in raw.backends {
         let span = raw.address.clone();
-        let backend = backend(raw, vip)?;
+        let backend = backend(raw, &facts, ports)?;
         if backends.iter().any(|other| other.address == backend.address) {
             return Err(fault(&span, "service.backend.address", "this backend is named twice"));
         }
@@ -39,20 +49,26 @@ pub(crate) fn service(raw: raw::Service) -> Checked<Service> {
     Ok(Service {
         name,
         vip,
-        port,
-        protocol: one_of(
-            raw.protocol,
-            "service.protocol",
-            &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)],
-            Protocol::Tcp,
-        )?,
-        forward: forward(&raw.forward)?,
+        ports,
+        protocol,
+        forward,
         health_check,
         source: raw.source.map(source).transpose()?,
         flow_grace: duration(raw.flow_grace, "service.flow_grace", Service::DEFAULT_FLOW_GRACE)?,
+        policy,
         backends,
     })
     .and_then(|service| scheduler(raw.scheduler).map(|()| service))
+}
+
+/// A number, or a range as text.
+fn ports(raw: &Spanned<toml::Value>) -> Checked<Ports> {
+    let ports = match raw.get_ref() {
+        toml::Value::Integer(port) => u16::try_from(*port).map(Ports::one).map_err(|_| BadPorts),
+        toml::Value::String(text) if text.contains('-') => text.parse(),
+        _ => Err(BadPorts),
+    };
+    ports.map_err(|error| fault(raw, "service.port", error))
 }
 
 fn forward(raw: &Spanned<String>) -> Checked<Forward> {
@@ -61,10 +77,8 @@ fn forward(raw: &Spanned<String>) -> Checked<Forward> {
         "l2" => Ok(Forward::L2),
         "ipip" => Ok(Forward::Ipip),
         "gue" => Ok(Forward::Gue),
-        "nat" => {
-            Err(fault(raw, field, "not available in this version: use \"l2\" or \"ipip\""))
-        }
-        _ => Err(fault(raw, field, "must be \"l2\" or \"ipip\"")),
+        "nat" => Ok(Forward::Nat),
+        _ => Err(fault(raw, field, "must be \"l2\", \"ipip\", \"gue\" or \"nat\"")),
     }
 }
 
@@ -72,15 +86,27 @@ fn scheduler(raw: Option<Spanned<String>>) -> Checked<()> {
     one_of(raw, "service.scheduler", &[("consistent-hash", ())], ())
 }
 
-fn backend(raw: raw::Backend, vip: IpAddr) -> Checked<Backend> {
+fn backend(raw: raw::Backend, service: &Facts, ports: Ports) -> Checked<Backend> {
     let field = "service.backend.address";
     let address = address(&raw.address, field)?;
-    check_address(address, vip).map_err(|error| fault(&raw.address, field, error))?;
-    if let Some(port) = raw.port {
-        let message = "only forward = \"nat\" can change the port, which is not available yet";
-        return Err(fault(&port, "service.backend.port", message));
+    check_address(address, service.vip).map_err(|error| fault(&raw.address, field, error))?;
+    if service.forward == Forward::Nat && address.is_ipv6() != service.vip.is_ipv6() {
+        let message = "forward = \"nat\" needs backends of the same family as the service";
+        return Err(fault(&raw.address, field, message));
     }
+    let port = raw.port.map(|raw| backend_port(&raw, service.forward, ports)).transpose()?;
     let weight =
         number(raw.weight, "service.backend.weight", 0, 65_535, u32::from(DEFAULT_WEIGHT))?;
-    Ok(Backend { address, weight: weight as u16 })
+    Ok(Backend { address, weight: weight as u16, port: port.unwrap_or_default() })
+}
+
+fn backend_port(raw: &Spanned<i64>, forward: Forward, ports: Ports) -> Checked<u16> {
+    let field = "service.backend.port";
+    if forward != Forward::Nat {
+        return Err(fault(raw, field, "only forward = \"nat\" can change the port"));
+    }
+    if !matches!(ports, Ports::Exact(_)) {
+        return Err(fault(raw, field, "flows to many ports cannot all go to one"));
+    }
+    port(raw, field, 1)
 }

@@ -7,7 +7,7 @@ use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Table};
 use super::{Placed, Tables};
 use crate::{
     config::Limits,
-    datapath::{arrays::Arrays, regions::Regions},
+    datapath::{arrays::Arrays, clock, regions::Regions, tunnels::Tunnels},
 };
 
 /// New entries that one CPU may make in the flow cache in a tick (about a second). Flows beyond it
@@ -43,11 +43,17 @@ impl Tables {
         }
         let slots = arrays.slots.len() as u32 * SLOTS_PER_LINE;
         let mut tables = Self {
+            tunnels: Tunnels::default(),
             salt: hash_key.destination(0),
             services: BTreeMap::new(),
             backends: BTreeMap::new(),
+            known_addresses: BTreeMap::new(),
+            occupants: BTreeMap::new(),
             free_services: VecDeque::new(),
             free_backends: VecDeque::new(),
+            free_policies: VecDeque::new(),
+            free_lines: VecDeque::new(),
+            hz: clock::hz(),
             regions: Regions::new(slots),
             retired: Vec::new(),
             epoch: 0,
@@ -57,6 +63,8 @@ impl Tables {
         };
         tables.arrays.settings.replace(0, settings);
         tables.read_services()?;
+        tables.read_policies()?;
+        tables.read_lines()?;
         tables.read_backends();
         let used: Vec<u32> = tables.services.values().map(|placed| placed.id).collect();
         tables.remembered = used.iter().copied().collect();
@@ -71,13 +79,23 @@ impl Tables {
             if !table.is_present() {
                 continue;
             }
-            let placed = Placed { place: place as u32, id: service.id };
-            if self.services.insert(service.key(), placed).is_some() {
+            let key = service.key();
+            self.occupants.insert(place as u32, key);
+            let is_known = if key.is_address() {
+                self.known_addresses.insert(key, place as u32).is_some()
+            } else {
+                let placed = Placed { place: place as u32, id: service.id };
+                self.services.insert(key, placed).is_some()
+            };
+            if is_known {
                 // A move that was cut short: both places hold the same table. Keep this one.
-                let earlier =
-                    (0..place).find(|other| self.arrays.services[*other].key() == service.key())?;
+                let earlier = (0..place).find(|other| self.arrays.services[*other].key() == key)?;
                 self.arrays.services[earlier].publish(Table::default());
-            } else if !table.is_empty() && !self.regions.claim(table.base(), table.size()) {
+                self.occupants.remove(&(earlier as u32));
+            } else if !key.is_address()
+                && !table.is_empty()
+                && !self.regions.claim(table.base(), table.size())
+            {
                 return None;
             }
         }

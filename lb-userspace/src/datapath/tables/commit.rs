@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use lb_common::{Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, settings::feature};
+use lb_common::{
+    Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, service::UDP, settings::feature,
+};
 
 use super::{Retired, Tables, entries::Entered};
 use crate::{
     datapath::{
         desired::{CommitError, Committed, DesiredMember, DesiredService, Flows, Route},
         history,
+        policies::DesiredUdp,
     },
     selection,
 };
@@ -29,13 +32,14 @@ impl Tables {
         let features = desired.iter().map(features).fold(0, |all, service| all | service);
         let before = self.arrays.settings[0].features;
         self.announce(features | before);
+        self.retire_prefixes(desired);
         self.retire_services(desired);
         for service in desired {
             if self.current.get(&service.key) == Some(service) {
                 continue;
             }
-            self.current.remove(&service.key);
-            match self.commit_service(service, &route, &mut committed) {
+            let former = self.current.remove(&service.key);
+            match self.commit_service(service, former.as_ref(), &route, &mut committed) {
                 Ok(()) => {
                     self.current.insert(service.key, service.clone());
                 }
@@ -44,18 +48,26 @@ impl Tables {
                 }
             }
         }
-        self.announce(features);
+        for result in [self.commit_addresses(desired), self.enter_prefixes(desired)] {
+            if let Err(error) = result {
+                committed.refused.get_or_insert(error);
+            }
+        }
+        // Flows that are translated outlive the services that they began with.
+        self.announce(features | before & feature::NAT);
         committed
     }
 
     pub(super) fn commit_service(
         &mut self,
         service: &DesiredService,
+        former: Option<&DesiredService>,
         route: &impl Fn(Forward, &Address) -> Option<Route>,
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         let id = self.identify(service, committed)?;
-        let Entered { ids, former } = self.enter_backends(id, service, route, committed)?;
+        let Entered { ids, former: replaced } =
+            self.enter_backends(id, service, route, committed)?;
         let members: Vec<selection::Member> = service.members.iter().map(member).collect();
         let owners = selection::table(&members, self.salt).map(|owners| {
             owners.into_iter().map(|owner| ids[usize::from(owner)]).collect::<Vec<_>>()
@@ -65,20 +77,54 @@ impl Tables {
         let old = self.slots(&service.key);
         let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
         let slots = match owners {
+            // UDP follows the table or is remembered, so its slots need no past.
+            owners if service.key.protocol() == UDP => {
+                history::without_past(&owners.unwrap_or_default())
+            }
             Some(owners) => history::next_slots(&old, &owners, serves),
             None => history::last_slots(&old, serves),
         };
         let place = self.services[&service.key].place as usize;
-        if slots != old || !self.arrays.services[place].table().is_present() {
+        let before = self.arrays.services[place].table();
+        let policy = self.enter_policy(service, &ids, before.policy())?;
+        if slots != old || !before.is_present() {
             self.forget_stale(id, &old, &slots);
-            self.publish(service.key, &old, &slots)?;
+            self.publish(service.key, &slots, policy)?;
             committed.tables.push(service.key);
             committed.moved_slots += moved(&old, &slots);
             self.forget_flows(&flows, &old, &slots);
+        } else if policy != before.policy() {
+            self.arrays.services[place].publish(before.under(policy));
         }
-        self.retire(former);
+        if policy != before.policy() {
+            self.retire_policy(before.policy());
+        }
+        self.forget_remembered(service, former, &ids);
+        self.retire(replaced);
         self.retire_backends(id, &ids);
         Ok(())
+    }
+
+    /// Backends that have just gone down lose the flows that are remembered whatever slots say.
+    fn forget_remembered(
+        &self,
+        service: &DesiredService,
+        former: Option<&DesiredService>,
+        ids: &[u16],
+    ) {
+        if !matches!(service.policy.udp, DesiredUdp::Remember(_)) {
+            return;
+        }
+        let leaves = |member: &DesiredMember| member.flows == Flows::Leave;
+        let has_left = |address: &Address| {
+            let members = former.map_or(&[][..], |former| &former.members);
+            members.iter().any(|member| member.address == *address && leaves(member))
+        };
+        for (member, id) in service.members.iter().zip(ids) {
+            if leaves(member) && !has_left(&member.address) {
+                self.arrays.backends[usize::from(*id)].forget_flows();
+            }
+        }
     }
 
     /// Nobody writes to the flow cache for a slot that is not disputed, so what it remembers of one
@@ -110,18 +156,19 @@ impl Tables {
         }
     }
 
-    /// Writes the slots beside the old ones and makes packets use them.
-    pub(super) fn publish(
-        &mut self,
-        key: ServiceKey,
-        old: &[Slot],
-        slots: &[Slot],
-    ) -> Result<(), CommitError> {
-        let table = if slots.is_empty() { Table::empty() } else { self.write(slots)? };
+    /// Writes the slots beside the old ones and makes packets use them, under a policy. A policy
+    /// that no table names yet is given back if there is no room.
+    fn publish(&mut self, key: ServiceKey, slots: &[Slot], policy: u32) -> Result<(), CommitError> {
         let place = self.services[&key].place as usize;
         let former = self.arrays.services[place].table();
-        self.arrays.services[place].publish(table);
-        if !old.is_empty() {
+        let table = if slots.is_empty() { Ok(Table::empty()) } else { self.write(slots) };
+        let table = table.inspect_err(|_| {
+            if policy != 0 && policy != former.policy() {
+                self.give_policy(policy);
+            }
+        })?;
+        self.arrays.services[place].publish(table.under(policy));
+        if former.size() > 0 {
             self.retire([Retired::Region { start: former.base(), len: former.size() }]);
         }
         Ok(())
@@ -156,7 +203,15 @@ impl Tables {
 
 /// The look-ups that a service needs, as bits of [`feature`].
 const fn features(service: &DesiredService) -> u32 {
-    if service.key.port() == 0 { feature::EVERY_PORT } else { 0 }
+    let key = &service.key;
+    let ports = match (key.is_range(), key.port()) {
+        (true, _) => feature::RANGES,
+        (false, 0) => feature::EVERY_PORT,
+        (false, _) => 0,
+    };
+    let prefixes = if key.prefix_length().is_some() { feature::PREFIXES } else { 0 };
+    let nat = if service.policy.nat_ports.is_some() { feature::NAT } else { 0 };
+    ports | prefixes | nat
 }
 
 const fn member(member: &DesiredMember) -> selection::Member {

@@ -1,12 +1,10 @@
 //! Places of services and indices of backends.
 
-use std::collections::BTreeMap;
-
-use lb_common::{Address, Backend, Forward, NextHop, Service, ServiceKey, Table};
+use lb_common::{Address, Forward, NextHop, Service, ServiceKey, Table};
 
 use super::{Placed, Retired, Tables, retire::synchronize};
 use crate::datapath::{
-    desired::{CommitError, Committed, DesiredService, Route},
+    desired::{CommitError, Committed, DesiredMember, DesiredService, Route},
     places,
 };
 
@@ -33,10 +31,7 @@ impl Tables {
             self.reclaim_now();
         }
         let id = *self.free_services.front().ok_or(CommitError::ServicesFull)?;
-        let place = self.make_place(&service.key).ok_or(CommitError::ServicesFull)?;
-        if self.is_resting(place) {
-            self.reclaim_now();
-        }
+        let place = self.free_place(&service.key).ok_or(CommitError::ServicesFull)?;
         self.free_services.retain(|free| *free != id);
         self.arrays.services.replace(place as usize, Service::unpublished(service.key, id));
         self.services.insert(service.key, Placed { place, id });
@@ -44,22 +39,36 @@ impl Tables {
         Ok(id)
     }
 
-    pub(super) fn make_place(&mut self, key: &ServiceKey) -> Option<u32> {
+    /// A place that no packet reads, which is the key's from now on.
+    pub(super) fn free_place(&mut self, key: &ServiceKey) -> Option<u32> {
+        let place = self.make_place(key)?;
+        if self.is_resting(place) {
+            self.reclaim_now();
+        }
+        self.occupants.insert(place, *key);
+        Some(place)
+    }
+
+    fn make_place(&mut self, key: &ServiceKey) -> Option<u32> {
         let settings = self.arrays.settings[0];
         let services = &self.arrays.services;
-        let placed: BTreeMap<u32, ServiceKey> =
-            self.services.iter().map(|(key, placed)| (placed.place, *key)).collect();
-        let at = |place: u32| placed.get(&place).copied();
+        let at = |place: u32| self.occupants.get(&place).copied();
         let path = places::find(key, &settings.hash_key, services.len() as u32 - 1, at)?;
         for (from, to) in path.moves {
             let moving = &self.arrays.services[from as usize];
             let (key, id, table) = (moving.key(), moving.id, moving.table());
+            self.occupants.remove(&from);
+            self.occupants.insert(to, key);
             self.arrays.services.replace(to as usize, Service::unpublished(key, id));
             self.arrays.services[to as usize].publish(table);
             // A packet that missed the new place, which it looks at first, still finds the old.
             synchronize();
             self.arrays.services[from as usize].publish(Table::default());
-            self.services.insert(key, Placed { place: to, id });
+            if key.is_address() {
+                self.known_addresses.insert(key, to);
+            } else {
+                self.services.insert(key, Placed { place: to, id });
+            }
         }
         Some(path.place)
     }
@@ -76,12 +85,14 @@ impl Tables {
         for member in &service.members {
             let known = self.backends.get(&(id, member.address)).copied();
             let same_way = |index: &u16| {
-                self.arrays.backends[usize::from(*index)].forward() == Some(service.forward)
+                let entry = &self.arrays.backends[usize::from(*index)];
+                let same_port = service.forward != Forward::Nat || entry.port() == member.port;
+                entry.forward() == Some(service.forward) && same_port
             };
             let index = match known.filter(same_way) {
                 Some(index) => index,
                 None => {
-                    let index = self.enter_backend(id, service, &member.address, route)?;
+                    let index = self.enter_backend(id, service, member, route)?;
                     committed.new_backends.push(index);
                     entered.former.extend(known.map(Retired::Backend));
                     index
@@ -96,9 +107,10 @@ impl Tables {
         &mut self,
         service: u32,
         desired: &DesiredService,
-        address: &Address,
+        member: &DesiredMember,
         route: &impl Fn(Forward, &Address) -> Option<Route>,
     ) -> Result<u16, CommitError> {
+        let address = &member.address;
         if self.free_backends.is_empty() {
             self.reclaim_now();
         }
@@ -106,7 +118,9 @@ impl Tables {
         let generation = self.arrays.backends[usize::from(index)].generation().wrapping_add(1);
         let route = route(desired.forward, address);
         let source = route.map_or(unspecified(address), |route| route.source);
-        let entry = Backend::new(service, generation, desired.forward, *address, source);
+        let entry = self.tunnels.entry(service, generation, desired.forward, *address, source);
+        let entry =
+            if desired.forward == Forward::Nat { entry.at_port(member.port) } else { entry };
         entry.set_next_hop(route.map_or(NextHop::default(), |route| route.next));
         self.arrays.backends.replace(usize::from(index), entry);
         self.backends.insert((service, *address), index);
@@ -124,14 +138,12 @@ impl Tables {
             let route = route(forward);
             let next = route.map_or(NextHop::default(), |route| route.next);
             let source = route.map_or(entry.source_address(), |route| route.source);
-            if entry.source_address() == source {
+            let Some(renewed) = self.tunnels.renew(entry, source) else {
                 entry.set_next_hop(next);
                 continue;
-            }
+            };
             // Without an interface packets do not get as far as the source address.
             entry.set_next_hop(NextHop::default());
-            let renewed =
-                Backend::new(entry.service, entry.generation(), forward, *address, source);
             self.arrays.backends.replace(usize::from(index), renewed);
             self.arrays.backends[usize::from(index)].set_next_hop(next);
         }

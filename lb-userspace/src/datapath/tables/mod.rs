@@ -4,9 +4,11 @@
 //! What packets may still be reading is given back only after [`Tables::reclaim`], which the owner
 //! calls when a grace period has passed.
 
+mod addresses;
 mod adopt;
 mod commit;
 mod entries;
+mod policies;
 mod retire;
 mod settle;
 
@@ -17,7 +19,7 @@ use std::{
 
 use lb_common::{Address, SLOTS_PER_LINE, ServiceKey, Slot, SlotLine, Table};
 
-use super::{arrays::Arrays, desired::DesiredService, regions::Regions};
+use super::{arrays::Arrays, desired::DesiredService, regions::Regions, tunnels::Tunnels};
 
 pub use retire::synchronize;
 
@@ -25,11 +27,21 @@ pub use retire::synchronize;
 #[derive(Debug)]
 pub struct Tables {
     arrays: Arrays,
+    tunnels: Tunnels,
     salt: u64,
     services: BTreeMap<ServiceKey, Placed>,
     backends: BTreeMap<(u32, Address), u16>,
+    /// Places of what is known of addresses.
+    known_addresses: BTreeMap<ServiceKey, u32>,
+    /// Who has which place.
+    occupants: BTreeMap<u32, ServiceKey>,
     free_services: VecDeque<u32>,
     free_backends: VecDeque<u16>,
+    free_policies: VecDeque<u32>,
+    /// Lines of `RANGES`.
+    free_lines: VecDeque<u32>,
+    /// The kernel's clock ticks in a second.
+    hz: u32,
     regions: Regions,
     retired: Vec<(Epoch, Retired)>,
     epoch: Epoch,
@@ -55,6 +67,8 @@ enum Retired {
     Backend(u16),
     Service(u32),
     Place(u32),
+    Policy(u32),
+    Line(u32),
 }
 
 impl Tables {
@@ -62,6 +76,11 @@ impl Tables {
     #[must_use]
     pub fn arrays(&self) -> &Arrays {
         &self.arrays
+    }
+
+    /// What tunnels show from now on; those to backends that are there once their way is told.
+    pub fn set_tunnels(&mut self, tunnels: Tunnels) {
+        self.tunnels = tunnels;
     }
 
     /// Slots in use, and in all.

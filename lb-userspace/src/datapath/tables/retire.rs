@@ -22,8 +22,10 @@ impl Tables {
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
-            let index = self.backends.remove(&key);
-            self.retire(index.map(Retired::Backend));
+            let Some(index) = self.backends.remove(&key) else { continue };
+            // Flows that are remembered whatever the table says must not wait for a grace period.
+            self.arrays.backends[usize::from(index)].forget_flows();
+            self.retire([Retired::Backend(index)]);
         }
     }
 
@@ -40,7 +42,9 @@ impl Tables {
             if table.size() > 0 {
                 self.retire([Retired::Region { start: table.base(), len: table.size() }]);
             }
+            self.occupants.remove(&placed.place);
             self.retire([Retired::Place(placed.place), Retired::Service(placed.id)]);
+            self.retire_policy(table.policy());
             self.retire_backends(placed.id, &[]);
         }
     }
@@ -73,6 +77,8 @@ impl Tables {
                 self.remembered.remove(&id);
                 self.free_services.push_back(id);
             }
+            Retired::Policy(index) => self.give_policy(index),
+            Retired::Line(line) => self.free_lines.push_back(line),
             // Nothing holds a place but that somebody may be reading it.
             Retired::Place(_) => {}
             Retired::Backend(index) => {

@@ -1,3 +1,7 @@
+mod addresses;
+mod anything;
+mod policies;
+
 use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::{Forward, Link};
@@ -34,12 +38,13 @@ fn address(number: u8) -> Address {
 fn service(number: u8, members: &[(u8, u32, Flows)]) -> DesiredService {
     let member = |(number, weight, flows): &(u8, u32, Flows)| DesiredMember {
         address: address(*number),
+        port: 0,
         base_weight: 100,
         weight: *weight,
         flows: *flows,
     };
     let members = members.iter().map(member).collect();
-    DesiredService { key: key(number), forward: Forward::Ipip, members }
+    DesiredService::plain(key(number), Forward::Ipip, members)
 }
 
 fn route(_: Forward, _: &Address) -> Option<Route> {

@@ -29,5 +29,13 @@ fn tables(to: &mut Families, report: &Report) -> fmt::Result {
         "Slots that went from one backend to another.",
         tables.disrupted_slots,
     )?;
-    to.gauge("lb_map_bytes", "Memory of all BPF maps.", tables.map_bytes)
+    to.gauge("lb_map_bytes", "Memory of all BPF maps.", tables.map_bytes)?;
+    let nat = &tables.nat_flows;
+    to.gauge("lb_nat_flows", "Translated flows, as last counted.", nat.flows)?;
+    to.gauge("lb_nat_capacity", "Translated flows that fit.", nat.capacity)?;
+    to.counter(
+        "lb_nat_expired",
+        "Translated flows that were removed since they had been silent for too long.",
+        nat.expired,
+    )
 }

@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     health::CheckFailure,
     metrics::{
-        BackendReport, CheckMetrics, ConfigReport, InterfaceReport, Process, ServiceReport,
-        SourceReport, TableReport,
+        BackendReport, CheckMetrics, ConfigReport, InterfaceReport, NatFlowReport, Process,
+        ServiceReport, SourceReport, TableReport,
     },
 };
 
@@ -86,6 +86,7 @@ pub(in crate::metrics) fn report() -> Report {
             rebuilds: 9,
             disrupted_slots: 655,
             map_bytes: 4_194_304,
+            nat_flows: NatFlowReport { flows: 12_345, capacity: 262_144, expired: 678 },
         },
         config: ConfigReport {
             last_reload_success: true,

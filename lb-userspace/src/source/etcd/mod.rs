@@ -3,7 +3,7 @@
 mod session;
 mod wire;
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use serde::Deserialize;
 use tokio::time::{Instant, sleep};
@@ -12,6 +12,7 @@ use self::session::{Entries, Session};
 use super::{
     EntryProblem, Snapshot, Source, SourceError, backoff::Backoff, error::shown, snapshot::Draft,
 };
+use crate::model::Vip;
 
 /// A session that lasted so long was a good one, and the next may follow at once.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
@@ -24,7 +25,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 pub struct EtcdSource {
     endpoints: Vec<String>,
     prefix: Vec<u8>,
-    vip: IpAddr,
+    vip: Vip,
     /// Index of the endpoint to use, modulo their number.
     turn: usize,
     backoff: Backoff,
@@ -36,7 +37,7 @@ pub struct EtcdSource {
 impl EtcdSource {
     /// Nothing is connected before the first call of [`Source::next`].
     #[must_use]
-    pub fn new(endpoints: Vec<String>, prefix: &str, vip: IpAddr) -> Self {
+    pub fn new(endpoints: Vec<String>, prefix: &str, vip: Vip) -> Self {
         Self {
             endpoints,
             prefix: prefix.as_bytes().to_vec(),
@@ -94,7 +95,7 @@ impl Source for EtcdSource {
     }
 }
 
-fn snapshot(entries: &Entries, prefix: &[u8], vip: IpAddr) -> Result<Snapshot, SourceError> {
+fn snapshot(entries: &Entries, prefix: &[u8], vip: Vip) -> Result<Snapshot, SourceError> {
     let mut draft = Draft::new(vip);
     for (key, value) in entries {
         let address = key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok());

@@ -1,6 +1,7 @@
 use std::{
     fs::{self, File},
     io::Write as _,
+    net::IpAddr,
     os::unix::fs::symlink,
     time::Duration,
 };

@@ -81,10 +81,9 @@ fn services(
         let protocol = chosen(&[service::TCP, service::UDP], kind);
         let key =
             ServiceKey::new(parsed(chosen(&VIPS, vip)).into(), chosen(&PORTS, port), protocol);
-        services.entry(key).or_insert_with(|| DesiredService {
-            key,
-            forward: chosen(&FORWARDS, kind >> 1),
-            members: (0..BACKENDS).filter_map(|number| member(record, number)).collect(),
+        services.entry(key).or_insert_with(|| {
+            let members = (0..BACKENDS).filter_map(|number| member(record, number)).collect();
+            DesiredService::plain(key, chosen(&FORWARDS, kind >> 1), members)
         });
     }
     services.into_values().collect()
@@ -95,6 +94,7 @@ fn first(record: &[u8; SERVICE], number: u16) -> Option<DesiredMember> {
     let absent = record[3];
     (absent >> number & 1 == 0).then(|| DesiredMember {
         address: backend(number, absent & 0x80 != 0),
+        port: 0,
         base_weight: 100,
         weight: 100,
         flows: Flows::Stay,

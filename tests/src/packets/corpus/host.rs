@@ -16,7 +16,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::{Entry, far_end_addresses, far_end_sources, far_end_targets};
 use crate::packets::{
-    LIMITS, Outcome,
+    GUE_PORT, LIMITS, Outcome,
     beside::{Beside, Changing},
     hex, properties,
     random::Configuration,

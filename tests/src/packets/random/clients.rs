@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use fastrand::Rng;
 use lb_common::{ServiceKey, service};
 
-use super::{once_in, one_of};
+use super::{keys::random_destination, once_in, one_of};
 use crate::packets::{Segment, Shape, Transport, quic};
 
 const CLIENTS: [&str; 6] = [
@@ -15,6 +15,16 @@ const CLIENTS: [&str; 6] = [
     "2001:db8::7",
     "2001:db8::8",
     "2001:db8:ffff::7",
+];
+/// Prefixes that some of them are in, and one that none is in.
+pub(super) const PREFIXES: [(&str, u8); 7] = [
+    ("198.51.100.0", 24),
+    ("198.51.100.7", 32),
+    ("0.0.0.0", 0),
+    ("192.0.2.0", 24),
+    ("2001:db8::", 32),
+    ("2001:db8::8", 128),
+    ("2001:db8:ffff::", 48),
 ];
 /// Ports of services, and of packets to those that have every port.
 pub(super) const PORTS: [u16; 6] = [0, 53, 80, 443, 0x5000, 65_535];
@@ -27,11 +37,7 @@ pub(super) fn random_client(rng: &mut Rng) -> SocketAddr {
 
 /// A packet of a client to a service.
 pub(super) fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) -> Shape {
-    let port = match key.port() {
-        0 => one_of(rng, &PORTS),
-        port => port,
-    };
-    let vip = SocketAddr::new(key.address().into(), port);
+    let vip = random_destination(rng, key);
     let segments = [Segment::Syn, Segment::Syn, Segment::SynAck, Segment::Ack, Segment::Ack];
     let transport = match key.protocol() {
         service::TCP => Transport::Tcp(one_of(rng, &segments)),
@@ -47,6 +53,12 @@ pub(super) fn random_shape(rng: &mut Rng, client: SocketAddr, key: &ServiceKey) 
     shape.trailer = vec![0xa2; one_of(rng, &[0, 0, 0, 1, 6, 20])];
     if client.is_ipv4() && once_in(rng, 4) {
         shape.options = vec![1; rng.usize(1..=10) * 4];
+        if once_in(rng, 4) {
+            // Loose and strict source route, record route.
+            let kind = one_of(rng, &[131, 137, 7]);
+            let at = rng.usize(..=shape.options.len() - 3);
+            shape.options[at..at + 3].copy_from_slice(&[kind, 3, 4]);
+        }
     }
     shape
 }

@@ -8,7 +8,8 @@ use std::{
 
 use fastrand::Rng;
 use lb_common::{
-    Address, HashKey, ServiceKey, Slot, SlotLine, balance, flow::Remembered, hash, packet::Packet,
+    Address, Forward, HashKey, ServiceKey, Slot, SlotLine, balance, flow::Remembered, hash,
+    packet::Packet,
 };
 use lb_userspace::datapath::{
     arrays::Arrays,
@@ -18,11 +19,11 @@ use lb_userspace::datapath::{
 
 use super::{
     clients::{random_client, random_shape},
-    desired::{change, random_key, random_routes, random_service},
-    once_in, one_of,
+    desired::{NAT_PORT, change, random_key, random_routes, random_service},
+    once_in, one_of, tunnels,
     variants::frames_of,
 };
-use crate::packets::{Balancer, Shape};
+use crate::packets::{Balancer, Shape, icmp};
 
 /// What the tables go through before packets come.
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl Configuration {
         balancer.reset(self.key)?;
         self.fill(balancer.tables())?;
         balancer.set_inserts_per_tick(self.inserts_per_tick);
+        balancer.set_replies_per_tick(self.inserts_per_tick);
         Ok(())
     }
 
@@ -87,6 +89,7 @@ impl Configuration {
     /// Brings a balancer into this state, and into random ones that no writer would leave it in.
     pub fn apply(&self, rng: &mut Rng, balancer: &mut Balancer) -> anyhow::Result<()> {
         self.establish(balancer)?;
+        tunnels::change(rng, self, balancer);
         for service in &self.stages[self.stages.len() - 1] {
             if once_in(rng, 4) {
                 scramble(rng, balancer.arrays(), &service.key);
@@ -114,8 +117,31 @@ impl Configuration {
 
     /// The packets of [`Configuration::shapes`] in the many forms that packets have on the wire.
     pub fn frames(&self, rng: &mut Rng) -> Vec<Vec<u8>> {
-        let shapes = self.shapes(rng);
-        shapes.iter().flat_map(|shape| frames_of(rng, shape)).collect()
+        let mut shapes = self.shapes(rng);
+        let answers = self.answers(rng);
+        let echoed = |shape: &Shape| icmp::echo_reply(shape.client.ip(), shape.vip, &shape.payload);
+        let replies: Vec<_> = answers.iter().filter(|_| once_in(rng, 4)).map(echoed).collect();
+        shapes.extend(answers);
+        let frames = shapes.iter().flat_map(|shape| frames_of(rng, shape));
+        frames.chain(replies).collect()
+    }
+
+    /// What backends of translated services answer, if one of the first ports was chosen.
+    fn answers(&self, rng: &mut Rng) -> Vec<Shape> {
+        let mut answers = Vec::new();
+        for service in self.stages.iter().flatten().filter(|one| one.forward == Forward::Nat) {
+            for member in &service.members {
+                let Some(route) = self.routes.get(&member.address) else { continue };
+                let port = if member.port == 0 { service.key.port() } else { member.port };
+                let backend = SocketAddr::new(member.address.into(), port);
+                let ours = IpAddr::from(route.source);
+                let key = service.key.at(NAT_PORT + rng.u16(..3), service.key.protocol());
+                let shape = random_shape(rng, backend, &key);
+                answers.push(Shape { vip: SocketAddr::new(ours, key.port()), ..shape });
+            }
+        }
+        answers.retain(|shape| shape.client.is_ipv6() == shape.vip.is_ipv6());
+        answers
     }
 
     /// Fills the flow cache with flows of this configuration's clients: alive, outdated, and of
@@ -172,7 +198,7 @@ impl Display for Configuration {
                 }
             }
         }
-        write!(f, "inserts a tick: {}", self.inserts_per_tick)
+        write!(f, "inserts, and answers, a tick: {}", self.inserts_per_tick)
     }
 }
 

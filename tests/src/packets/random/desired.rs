@@ -4,9 +4,18 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use fastrand::Rng;
 use lb_common::{Address, Forward, Link, NextHop, ServiceKey, service};
-use lb_userspace::datapath::desired::{DesiredMember, DesiredService, Flows, Route};
+use lb_userspace::datapath::{
+    desired::{DesiredMember, DesiredPing, DesiredService, Flows, Route},
+    keyed::MappedPrefix,
+    policies::{DesiredPolicy, FlowLimit},
+};
 
-use super::{clients::PORTS, once_in, one_of};
+use super::{
+    clients::{PORTS, PREFIXES},
+    keys::random_service_key,
+    once_in, one_of,
+    udp::random_udp,
+};
 use crate::packets::INGRESS;
 
 /// Two services, or a service and none, often differ in one byte.
@@ -28,20 +37,68 @@ pub(super) fn random_key(rng: &mut Rng) -> ServiceKey {
 pub(super) fn random_service(rng: &mut Rng) -> DesiredService {
     let ipv6 = rng.bool();
     let members: Vec<u16> = (0..BACKENDS).filter(|_| rng.bool()).collect();
-    DesiredService {
-        key: random_key(rng),
-        forward: one_of(rng, &[Forward::L2, Forward::Ipip, Forward::Ipip, Forward::Gue]),
-        members: members
-            .into_iter()
-            .map(|number| DesiredMember {
-                address: backend(number, ipv6),
-                base_weight: 100,
-                weight: 100,
-                flows: Flows::Stay,
-            })
-            .collect(),
+    let members = members.into_iter().map(|number| DesiredMember {
+        address: backend(number, ipv6),
+        port: 0,
+        base_weight: 100,
+        weight: 100,
+        flows: Flows::Stay,
+    });
+    let forward =
+        one_of(rng, &[Forward::L2, Forward::Ipip, Forward::Ipip, Forward::Gue, Forward::Nat]);
+    let (key, last_port) = random_service_key(rng);
+    let plain = DesiredService::plain(key, forward, members.collect());
+    let mut service = DesiredService { last_port, ..plain };
+    service.ping = one_of(rng, &[None, Some(DesiredPing::Pass), Some(DesiredPing::Answer)]);
+    if rng.bool() {
+        service.policy = random_policy(rng);
+        if key.protocol() == service::UDP {
+            service.policy.udp = random_udp(rng, &service.members);
+        }
+    }
+    if forward == Forward::Nat { translated(rng, service) } else { service }
+}
+
+/// A policy that asks for a few things. Limits are so slow that the time plays no part.
+fn random_policy(rng: &mut Rng) -> DesiredPolicy {
+    let mut limit = || {
+        let burst = one_of(rng, &[0, 1, 5, 50, 1000]);
+        once_in(rng, 6).then_some(FlowLimit { per_minute: 1, burst })
+    };
+    let (limit, source_limit) = (limit(), limit());
+    let mut rules = BTreeMap::new();
+    for (prefix, length) in PREFIXES {
+        let address: IpAddr = prefix.parse().expect("a prefix");
+        if once_in(rng, 8) {
+            rules.insert(MappedPrefix::new(&address.into(), length), rng.bool());
+        }
+    }
+    DesiredPolicy {
+        denies_others: !rules.is_empty() && once_in(rng, 4),
+        rules,
+        limit,
+        source_limit,
+        refuses: rng.bool(),
+        by_address: once_in(rng, 4),
+        ..DesiredPolicy::default()
     }
 }
+
+/// A service whose backends show it a few ports or many, are mostly of its family, and may have a
+/// port of their own.
+fn translated(rng: &mut Rng, mut service: DesiredService) -> DesiredService {
+    service.policy.nat_ports = Some((NAT_PORT, NAT_PORT + one_of(rng, &[0, 2, 100])));
+    service.ping = once_in(rng, 2).then_some(DesiredPing::Backend);
+    let ipv6 = service.key.is_ipv6() != once_in(rng, 16);
+    let port = one_of(rng, &[0, 8080]);
+    for (number, member) in service.members.iter_mut().enumerate() {
+        (member.address, member.port) = (backend(number as u16, ipv6), port);
+    }
+    service
+}
+
+/// The first port that translated flows show to backends.
+pub(super) const NAT_PORT: u16 = 5000;
 
 /// Some members lose or regain their slots, and one may go for good.
 pub(super) fn change(rng: &mut Rng, service: &mut DesiredService) {

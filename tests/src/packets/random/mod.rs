@@ -8,7 +8,10 @@ mod configuration;
 pub(super) mod desired;
 mod event;
 mod frames;
+mod keys;
 mod mutation;
+mod udp;
+mod tunnels;
 mod variants;
 
 pub use configuration::Configuration;

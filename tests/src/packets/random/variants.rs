@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::{once_in, one_of};
 use crate::packets::{
-    Extension, LONGEST_FRAME, Shape, Tag, extended, fragments,
+    ETHERNET, Extension, LONGEST_FRAME, Shape, Tag, extended, fragments, hopped,
     icmp::{self, Complaint},
     tagged,
 };
@@ -17,7 +17,7 @@ const ROUTERS: [&str; 2] = ["203.0.113.1", "2001:db8:ffff::1"];
 /// The packet in one of its forms: as it is, in fragments, with extension headers, as what an ICMP
 /// error quotes, or with an echo request in its place; all of them with up to three tags.
 pub(super) fn frames_of(rng: &mut Rng, shape: &Shape) -> Vec<Vec<u8>> {
-    let frame = shape.frame();
+    let frame = if once_in(rng, 12) { at_last_hops(rng, shape) } else { shape.frame() };
     let frames = match rng.u8(..12) {
         0..=5 => vec![frame],
         6 | 7 => in_pieces(rng, &frame),
@@ -31,6 +31,14 @@ pub(super) fn frames_of(rng: &mut Rng, shape: &Shape) -> Vec<Vec<u8>> {
     };
     let tags = if once_in(rng, 3) { random_tags(rng) } else { Vec::new() };
     frames.iter().map(|frame| cut(tagged(frame, &tags))).collect()
+}
+
+/// A packet that has come far.
+fn at_last_hops(rng: &mut Rng, shape: &Shape) -> Vec<u8> {
+    let mut frame = shape.frame();
+    let field = ETHERNET + if shape.client.is_ipv6() { 7 } else { 8 };
+    frame[field] = one_of(rng, &[1, 2, 3]);
+    hopped(&frame)
 }
 
 /// Fragments of a datagram, few or many, one of which may be missing; they are drawn in any order.

@@ -61,6 +61,17 @@ pub fn echo_request(client: SocketAddr, to: IpAddr, payload: &[u8]) -> Vec<u8> {
     message(client.ip(), to, kind, 0, [high, low, 0, 1], payload)
 }
 
+/// The reply of a host to such a request; the port is the identifier.
+///
+/// # Panics
+/// If the families differ.
+#[must_use]
+pub fn echo_reply(from: IpAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
+    let kind = if from.is_ipv6() { 129 } else { 0 };
+    let [high, low] = to.port().to_be_bytes();
+    message(from, to.ip(), kind, 0, [high, low, 0, 1], payload)
+}
+
 fn message(
     from: IpAddr,
     to: IpAddr,

@@ -38,7 +38,7 @@ impl Config {
 
     /// Whether a service sends packets through tunnels.
     pub(crate) fn needs_tunnels(&self) -> bool {
-        self.services.iter().any(|service| service.forward == "ipip")
+        self.services.iter().any(|service| matches!(service.forward, "ipip" | "gue"))
     }
 }
 
@@ -62,6 +62,7 @@ pub(crate) struct Service {
     keys: Vec<String>,
     tables: Vec<String>,
     backends: Vec<(IpAddr, u16)>,
+    backend_port: Option<u16>,
 }
 
 impl Service {
@@ -82,13 +83,25 @@ impl Service {
             keys: Vec::new(),
             tables: Vec::new(),
             backends: Vec::new(),
+            backend_port: None,
         }
     }
 
     /// Packets travel through tunnels.
-    pub(crate) fn by_tunnel(mut self) -> Self {
-        self.forward = "ipip";
+    pub(crate) fn by_tunnel(self) -> Self {
+        self.forwarded("ipip")
+    }
+
+    /// Packets reach backends in this way.
+    pub(crate) const fn forwarded(mut self, forward: &'static str) -> Self {
+        self.forward = forward;
         self
+    }
+
+    /// Packets are translated, to this port of all backends.
+    pub(crate) const fn by_translation(mut self, backend_port: u16) -> Self {
+        self.backend_port = Some(backend_port);
+        self.forwarded("nat")
     }
 
     /// Adds backends of this family, all of one weight.
@@ -135,6 +148,9 @@ impl fmt::Display for Service {
         }
         for (address, weight) in &self.backends {
             writeln!(f, "[[service.backend]]\naddress = \"{address}\"\nweight = {weight}")?;
+            if let Some(port) = self.backend_port {
+                writeln!(f, "port = {port}")?;
+            }
         }
         Ok(())
     }

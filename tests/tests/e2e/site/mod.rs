@@ -1,10 +1,13 @@
 //! A network with servers behind a balancer, and what tests do with it.
 
+mod accounts;
 pub(crate) mod client;
 pub(crate) mod config;
 pub(crate) mod metrics;
 pub(crate) mod said;
+pub(crate) mod second;
 pub(crate) mod talk;
+pub(crate) mod upload;
 pub(crate) mod xdp;
 
 use std::{
@@ -16,7 +19,7 @@ use std::{
 };
 
 use lb_tests::{
-    Daemon, Lbctl, Plan, Server, Topology,
+    Daemon, Lbctl, Mtus, Plan, Server, Topology,
     address::{self, Family},
     lbctl::BackendRow,
     program, waiting,
@@ -24,6 +27,7 @@ use lb_tests::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use accounts::Accounts;
 use config::Config;
 use metrics::Metrics;
 use said::{Said, run_to_the_end};
@@ -42,28 +46,42 @@ pub(crate) const CONFIG: &str = "/run/lb.toml";
 pub(crate) struct Site {
     lbd: Option<Daemon>,
     servers: BTreeMap<u8, Server>,
+    accounts: Option<Accounts>,
     pub(crate) topology: Topology,
 }
 
 impl Site {
     /// The network with a server in each of so many backends. No lbd yet.
     pub(crate) fn new(backends: u8) -> Self {
+        Self::with_mtus(backends, Mtus::default())
+    }
+
+    /// The same for packets of other sizes.
+    pub(crate) fn with_mtus(backends: u8, mtus: Mtus) -> Self {
         let plan = Plan { backends, services: SERVICES };
-        let mut site =
-            Self { lbd: None, servers: BTreeMap::new(), topology: Topology::new(plan).unwrap() };
+        let mut site = Self {
+            lbd: None,
+            servers: BTreeMap::new(),
+            accounts: None,
+            topology: Topology::with_mtus(plan, mtus).unwrap(),
+        };
         (1..=backends).for_each(|number| site.start_server(number));
         site
     }
 
     /// The same with lbd, whose backends are all up.
     pub(crate) fn running(backends: u8, config: &Config) -> Self {
-        let mut site = Self::new(backends);
+        Self::new(backends).run(config)
+    }
+
+    /// Starts lbd, and waits until all backends are up.
+    pub(crate) fn run(mut self, config: &Config) -> Self {
         if config.needs_tunnels() {
-            site.open_tunnels();
+            self.open_tunnels();
         }
-        site.start(config);
-        site.until_all_are("up");
-        site
+        self.start(config);
+        self.until_all_are("up");
+        self
     }
 
     pub(crate) fn start_server(&mut self, number: u8) {
@@ -78,10 +96,17 @@ impl Site {
 
     /// Makes every backend take packets of the balancer out of the tunnel.
     pub(crate) fn open_tunnels(&self) {
-        let [v4, v6] = Family::ALL.map(|family| address::balancer(family).to_string());
+        self.open_tunnels_from(&[address::balancer]);
+    }
+
+    /// The same for packets of these balancers.
+    pub(crate) fn open_tunnels_from(&self, balancers: &[fn(Family) -> IpAddr]) {
+        let sources = balancers.iter().flat_map(|address| Family::ALL.map(address));
+        let sources = sources.map(|address| address.to_string()).collect::<Vec<_>>().join(",");
         for (_, backend) in self.topology.backends() {
             let lbctl = Lbctl::new(backend).unwrap();
-            lbctl.run(&["decap", "attach", "eth0", "--from", &v4, "--from", &v6]).unwrap();
+            let from: Vec<_> = sources.split(',').flat_map(|source| ["--from", source]).collect();
+            lbctl.run(&[&["decap", "attach", "eth0"], &from[..]].concat()).unwrap();
         }
     }
 
@@ -93,6 +118,9 @@ impl Site {
     pub(crate) fn start(&mut self, config: &Config) {
         self.write_config(&config.to_string());
         self.start_lbd();
+        if self.accounts.is_none() {
+            self.open_accounts();
+        }
     }
 
     /// Starts lbd with the configuration that is there, and waits until it serves.
@@ -103,6 +131,16 @@ impl Site {
             let said = self.lbctl(&["status"]);
             (said.code < 2).then_some(()).ok_or_else(|| format!("{said:?}"))
         });
+    }
+
+    /// Has frames and verdicts compared from now on until the test's end.
+    fn open_accounts(&mut self) {
+        self.accounts = Some(self.until("a quiet network", || Accounts::read(self)));
+    }
+
+    /// For tests in which interfaces lose the program for a while.
+    pub(crate) const fn close_accounts(&mut self) {
+        self.accounts = None;
     }
 
     /// Runs lbd to its end, which must come by itself: for starts that must fail.
@@ -216,6 +254,13 @@ impl Site {
 
 impl Drop for Site {
     fn drop(&mut self) {
+        let is_over =
+            std::thread::panicking() || self.lbd.as_ref().is_none_or(|lbd| !lbd.is_running());
+        if let Some(accounts) = self.accounts
+            && !is_over
+        {
+            self.until("every frame to have one verdict", || accounts.compare(self));
+        }
         if let Some(lbd) = &self.lbd
             && std::thread::panicking()
         {

@@ -42,9 +42,14 @@ fn downloads_are_whole_over_a_bad_network() {
 fn datagrams_arrive_whole_whatever_the_order_of_their_fragments() {
     let services = Family::ALL.map(|family| {
         let name = format!("udp-{}", vip(family).ip()).replace(':', "-");
-        Service::udp(&name, vip(family)).to(family, 1..=1)
+        // Those that overtake the first have no ports to go by.
+        Service::udp(&name, vip(family)).to(family, 1..=2).key("fragments = \"by-address\"")
     });
-    let site = Site::running(1, &Config::of(services));
+    let site = Site::running(2, &Config::of(services));
+    for (_, backend) in site.topology.backends() {
+        // The client's, so that answers need no router that tells of it.
+        backend.ip("link set eth0 mtu 1500").unwrap();
+    }
     let client = &site.topology.client;
     impair(client, "eth0", "netem delay 5ms reorder 50%");
     // Three fragments each, for the client's MTU of 1,500 bytes.

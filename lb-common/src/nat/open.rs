@@ -1,0 +1,178 @@
+//! The beginning of a translated flow: its backend, its port, its entries.
+
+use super::{
+    DEFAULT_PORTS, Tuple,
+    entry::{Translation, delta},
+    is_alive, link_back, meet, pairs, partner,
+    timeout::is_closed,
+};
+use crate::{
+    backend::Backend,
+    forward::Forward,
+    frame::Frame,
+    packet::Age,
+    policy::Policy,
+    send::Way,
+    service::{TCP, UDP},
+    tables::{NotAdded, Tables},
+    uncommon::{Beside, Step, Work, choose, limits},
+    verdict::Verdict,
+};
+
+/// Ports that are tried before a flow is refused: a range of so many is used to its last port, and
+/// of a larger one 99 % at an even load.
+const TRIES: u32 = 32;
+
+/// Chooses the backend of a flow, unless it has entries that serve it still.
+#[inline(always)]
+pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
+    let tuple = Tuple::of_request(&work.seen.packet);
+    if keeps(work, beside.tables, &tuple) {
+        return Step::Translate;
+    }
+    match admitted(work, beside) {
+        Ok(0) => return choose::nobody(work, beside),
+        Ok(id) => work.backend = id,
+        Err(verdict) => return Step::Done(verdict),
+    }
+    if let Err(obstacle) = Way::find(beside.tables, &work.seen.packet, work.backend) {
+        return meet(work, beside.tables, &obstacle);
+    }
+    let Some(backend) = beside.tables.backend(work.backend) else {
+        return Verdict::NoBackend.into();
+    };
+    let is_translated = matches!(backend.forward(), Some(Forward::Nat));
+    if !is_translated || backend.is_ipv6() != tuple.is_ipv6() {
+        return Verdict::NoBackend.into();
+    }
+    work.delta = delta(&tuple, &translated(&tuple, backend, 0));
+    Step::TakePort
+}
+
+/// Takes a port for a flow by adding the entry of its answers.
+#[inline(always)]
+pub(crate) fn take_port<F: Frame, T: Tables>(
+    work: &mut Work,
+    frame: &F,
+    beside: &Beside<'_, T>,
+) -> Step {
+    let Some(backend) = beside.tables.backend(work.backend) else {
+        return Verdict::NoBackend.into();
+    };
+    let tuple = Tuple::of_request(&work.seen.packet);
+    let mut key = translated(&tuple, backend, 0).reversed();
+    let answer = entry(work, beside.tables, frame, tuple.reversed(), !work.delta);
+    match free_port(beside.tables, beside.policy, work.flow, &mut key, &answer) {
+        Ok(port) => {
+            work.port = port;
+            Step::Enter
+        }
+        Err(verdict) => Step::Done(verdict),
+    }
+}
+
+/// Adds the entry of a flow's requests.
+#[inline(always)]
+pub(crate) fn enter<F: Frame, T: Tables>(work: &mut Work, frame: &F, tables: &T) -> Step {
+    let Some(backend) = tables.backend(work.backend) else { return Verdict::NoBackend.into() };
+    let tuple = Tuple::of_request(&work.seen.packet);
+    let request = entry(work, tables, frame, translated(&tuple, backend, work.port), work.delta);
+    let Err(refused) = tables.add_translation(&tuple, &request) else { return Step::Translate };
+    tables.remove_translation(&request.tuple.reversed());
+    match refused {
+        // Another processor has had a packet of the same flow: its entries count.
+        NotAdded::Taken => Step::Translate,
+        NotAdded::Full => Verdict::NatTableFull.into(),
+    }
+}
+
+/// An entry of the packet's flow, whose client is where the packet comes from.
+#[inline(always)]
+fn entry<F: Frame, T: Tables>(
+    work: &Work,
+    tables: &T,
+    frame: &F,
+    tuple: Tuple,
+    delta: u16,
+) -> Translation {
+    let generation = tables.backend(work.backend).map_or(0, Backend::generation);
+    let entry = Translation::new(tuple, delta, work.found.service, (work.backend, generation));
+    entry.witness(tables.now(), 0);
+    if let Some(link) = link_back(frame) {
+        entry.set_client(link, tables.ingress());
+    }
+    entry
+}
+
+/// Whether the flow has entries that go on serving it; others are removed. A SYN that comes again
+/// finds those that it made.
+#[inline(always)]
+fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
+    let Some(entry) = tables.translation(tuple) else { return false };
+    let answer = partner(tables, tuple, entry);
+    let answered = answer.map_or(0, Translation::state);
+    let is_over = matches!(work.seen.packet.age, Age::Begins) && is_closed(entry.state(), answered);
+    if !is_over && is_alive(tables, entry) {
+        return true;
+    }
+    let reversed = entry.tuple.reversed();
+    tables.remove_translation(tuple);
+    if answer.is_some() {
+        tables.remove_translation(&reversed);
+    }
+    false
+}
+
+/// The backend of a new flow, if it may begin; 0 is none.
+#[inline(always)]
+fn admitted<T: Tables>(work: &Work, beside: &Beside<'_, T>) -> Result<u16, Verdict> {
+    limits::admit(work, beside)?;
+    Ok(choose::slot(work, beside.tables)?.current)
+}
+
+/// What packets of a flow get, with this source port.
+#[inline(always)]
+fn translated(tuple: &Tuple, backend: &Backend, source: u16) -> Tuple {
+    let port = match tuple.protocol_number() {
+        TCP | UDP if backend.port() == 0 => tuple.destination_port(),
+        TCP | UDP => backend.port(),
+        _ => 0,
+    };
+    Tuple {
+        source: pairs(*backend.source()),
+        destination: pairs(*backend.destination()),
+        ports: u32::from(source) | u32::from(port) << 16,
+        protocol: tuple.protocol,
+    }
+}
+
+/// Finds a source port under which the backend has no other flow, from the one on that the flow's
+/// hash names, and takes it by adding the entry of the answers under `key`.
+#[inline(always)]
+fn free_port<T: Tables>(
+    tables: &T,
+    policy: &Policy,
+    flow: u64,
+    key: &mut Tuple,
+    answer: &Translation,
+) -> Result<u16, Verdict> {
+    let ports = if policy.nat_ports == 0 { DEFAULT_PORTS } else { policy.nat_ports };
+    let (first, last) = (ports & 0xffff, ports >> 16);
+    // A range that ends before it begins has its first port alone.
+    let count = if last < first { 1 } else { last - first + 1 };
+    let most = if count < TRIES { count } else { TRIES };
+    let mut offset = ((flow >> 32).wrapping_mul(u64::from(count)) >> 32) as u32;
+    let mut tried = 0;
+    while tried < TRIES && tried < most {
+        let port = (first + offset) & 0xffff;
+        key.ports = key.ports & 0xffff | port << 16;
+        match tables.add_translation(key, answer) {
+            Ok(()) => return Ok(port as u16),
+            Err(NotAdded::Full) => return Err(Verdict::NatTableFull),
+            Err(NotAdded::Taken) => {}
+        }
+        offset = if offset + 1 >= count { 0 } else { offset + 1 };
+        tried += 1;
+    }
+    Err(Verdict::NatPortsExhausted)
+}

@@ -1,0 +1,119 @@
+//! Entries of `POLICIES`, with what belongs to them in other maps.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lb_common::{Address, Policy, bucket::Bucket, policy::ServerKey};
+
+use super::{Retired, Tables};
+use crate::datapath::{
+    desired::{CommitError, DesiredService, Flows},
+    keyed::{NotInserted, SourceRule},
+    policies::{DesiredPolicy, DesiredUdp},
+};
+
+impl Tables {
+    /// The index of a service's policy: the one that its table names, if that is as desired; else
+    /// another one, which no packet knows yet. `ids` are the backends' indices in the order of the
+    /// members.
+    pub(super) fn enter_policy(
+        &mut self,
+        service: &DesiredService,
+        ids: &[u16],
+        named: u32,
+    ) -> Result<u32, CommitError> {
+        if service.policy.is_plain() {
+            return Ok(0);
+        }
+        let servers = servers(service, ids);
+        let entry = service.policy.entry(self.hz, &servers);
+        if named != 0 && self.arrays.policies[named as usize].fingerprint == entry.fingerprint {
+            return Ok(named);
+        }
+        if self.free_policies.is_empty() {
+            self.reclaim_now();
+        }
+        // There are two for each service.
+        let index = self.free_policies.pop_front().ok_or(CommitError::ServicesFull)?;
+        if let Err(error) = self.fill_policy(index, &service.policy, &entry, &servers) {
+            self.give_policy(index);
+            return Err(error);
+        }
+        Ok(index)
+    }
+
+    fn fill_policy(
+        &mut self,
+        index: u32,
+        policy: &DesiredPolicy,
+        entry: &Policy,
+        servers: &BTreeMap<u64, u16>,
+    ) -> Result<(), CommitError> {
+        let wanted = policy.rules.len();
+        if self.arrays.source_rules.room() < wanted || self.arrays.servers.room() < servers.len() {
+            self.reclaim_now();
+        }
+        self.arrays.buckets.replace(index as usize, Bucket::default());
+        for (prefix, is_allowed) in &policy.rules {
+            let rule = SourceRule { policy: index, prefix: *prefix };
+            let inserted = self.arrays.source_rules.insert(rule, u32::from(*is_allowed));
+            inserted.map_err(|error| match error {
+                NotInserted::Full => CommitError::RulesFull { wanted },
+                NotInserted::Refused(error) => refused("SOURCE_RULES", &error),
+            })?;
+        }
+        let length = entry.server_id.length.into();
+        for (id, backend) in servers {
+            let key = ServerKey { id: *id, policy: index, length };
+            let inserted = self.arrays.servers.insert(key, u32::from(*backend));
+            inserted.map_err(|error| refused("SERVERS", &error))?;
+        }
+        self.arrays.policies.replace(index as usize, *entry);
+        Ok(())
+    }
+
+    /// Gives back a policy that no packet reads.
+    pub(super) fn give_policy(&mut self, index: u32) {
+        self.arrays.source_rules.retain(|rule| rule.policy != index);
+        self.arrays.servers.retain(|server| server.policy != index);
+        self.arrays.policies.replace(index as usize, Policy::NONE);
+        self.free_policies.push_back(index);
+    }
+
+    /// Retires a policy, unless it asks for nothing.
+    pub(super) fn retire_policy(&mut self, index: u32) {
+        self.retire((index != 0).then_some(Retired::Policy(index)));
+    }
+
+    /// Takes over the policies that tables name. `None` if that cannot be.
+    pub(super) fn read_policies(&mut self) -> Option<()> {
+        let mut named = BTreeSet::new();
+        for placed in self.services.values() {
+            let index = self.arrays.services[placed.place as usize].table().policy();
+            if index as usize >= self.arrays.policies.len() || (index != 0 && !named.insert(index))
+            {
+                return None;
+            }
+        }
+        self.arrays.source_rules.retain(|rule| named.contains(&rule.policy));
+        self.arrays.servers.retain(|server| named.contains(&server.policy));
+        let all = 1..self.arrays.policies.len() as u32;
+        self.free_policies = all.filter(|index| !named.contains(index)).collect();
+        Some(())
+    }
+}
+
+/// The backends with server identifiers, by these. One that is down has none: its connections find
+/// another backend by their hash.
+fn servers(service: &DesiredService, ids: &[u16]) -> BTreeMap<u64, u16> {
+    let DesiredUdp::Quic { servers, .. } = &service.policy.udp else {
+        return BTreeMap::new();
+    };
+    let members = service.members.iter().zip(ids);
+    let serving = members.filter(|(member, _)| member.flows != Flows::Leave);
+    let known = |address: &Address| servers.get(address).copied();
+    serving.filter_map(|(member, id)| Some((known(&member.address)?, *id))).collect()
+}
+
+pub(super) fn refused(map: &'static str, error: &dyn std::error::Error) -> CommitError {
+    CommitError::Map { map, message: error.to_string() }
+}
