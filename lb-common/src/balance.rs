@@ -7,6 +7,7 @@ use crate::{
     find,
     flow::{FlowSet, Remembered},
     frame::{Ethernet, Frame},
+    nat,
     packet::{self, Age, Packet},
     policy::{Policy, flag},
     send,
@@ -24,7 +25,10 @@ use crate::{
 /// to pass is untouched.
 #[inline(always)]
 pub fn balance<F: Frame, T: Tables>(frame: &mut F, tables: &T) -> Verdict {
-    match common(frame, tables) {
+    if let Some(verdict) = common(frame, tables) {
+        return verdict;
+    }
+    match nat::short(frame, tables) {
         Some(verdict) => verdict,
         None => uncommon(frame, tables),
     }
@@ -63,6 +67,11 @@ fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Opt
     let index = found.table.slot(flow);
     let slot = tables.slot_line(SlotLine::of(index))?.slot(index);
     let id = if slot.is_disputed() {
+        // A packet that gives up is not remembered: it would be twice.
+        let is_free = |id| id == 0 || send::Way::common(tables, packet, id).is_some();
+        if !is_free(slot.current) || !is_free(slot.previous) {
+            return None;
+        }
         owner(tables, settings, slot, packet.age, flow)
     } else {
         slot.current

@@ -13,13 +13,14 @@ mod entry;
 mod open;
 mod quote;
 mod rewrite;
+mod short;
 pub mod timeout;
 mod tuple;
 
 use crate::{
     fragment,
     frame::{Ethernet, Frame},
-    packet::{Age, Kind},
+    packet::{Age, Kind, Packet},
     reply::Reply,
     send::{self, Obstacle, Way},
     service::TCP,
@@ -32,6 +33,7 @@ use crate::{
 pub use entry::{Translation, state};
 pub(crate) use open::{enter, open, take_port};
 pub(crate) use quote::quote;
+pub use short::short;
 pub use tuple::{Tuple, pairs, words};
 
 /// The ports that translated flows show to backends where a policy does not say: below those that
@@ -190,10 +192,16 @@ fn link_back<F: Frame>(frame: &F) -> Option<[u8; 12]> {
 fn state_bits<F: Frame>(work: &Work, frame: &F) -> u32 {
     let has_flags =
         work.seen.packet.key.protocol() == TCP && !matches!(work.seen.kind, Kind::LaterFragment(_));
+    flag_bits(frame, &work.seen.packet, has_flags)
+}
+
+/// The same of a packet that has TCP's flags, or has not.
+#[inline(always)]
+fn flag_bits<F: Frame>(frame: &F, packet: &Packet, has_flags: bool) -> u32 {
     if !has_flags {
         return state::SEEN;
     }
-    let flags = frame.header::<[u8; 2]>(work.seen.packet.layout.transport() + 12);
+    let flags = frame.header::<[u8; 2]>(packet.layout.transport() + 12);
     flags.map_or(state::SEEN, |[_, flags]| state::of_flags(*flags))
 }
 

@@ -26,10 +26,33 @@ pub(super) fn rewrite<F: Frame>(
     delta: u32,
     link: [u8; 12],
 ) -> Option<()> {
-    let packet = &seen.packet;
     if !matches!(seen.kind, Kind::LaterFragment(_)) {
-        transport(frame, packet, tuple, delta)?;
+        transport(frame, &seen.packet, tuple, delta)?;
     }
+    network(frame, &seen.packet, tuple, delta, link)
+}
+
+/// The same of a TCP or UDP packet in one piece.
+#[inline(always)]
+pub(super) fn whole<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    tuple: &Tuple,
+    delta: u32,
+    link: [u8; 12],
+) -> Option<()> {
+    transport(frame, packet, tuple, delta)?;
+    network(frame, packet, tuple, delta, link)
+}
+
+#[inline(always)]
+fn network<F: Frame>(
+    frame: &mut F,
+    packet: &Packet,
+    tuple: &Tuple,
+    delta: u32,
+    link: [u8; 12],
+) -> Option<()> {
     addresses(frame, packet.layout.network(), tuple, delta)?;
     hop_limit::decrement(frame, packet)?;
     forward::rewrite_link(frame, link)

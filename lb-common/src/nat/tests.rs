@@ -487,3 +487,50 @@ fn frames_from_the_client_are_answered_to_where_they_came_from() {
     assert_eq!(bytes[..12], FROM_CLIENT);
     assert_eq!(link_back(&HostFrame::new(&bytes)), Some(TO_CLIENT));
 }
+
+/// The short way is one with the long one: it takes known flows, and makes the same of them.
+#[test]
+fn both_ways_come_to_the_same() {
+    for family in [IPV4, IPV6] {
+        let [short, long] = [(), ()].map(|()| {
+            let mut tables = serving(family, 1);
+            begun(&tables, family, 4000);
+            sent(&tables, &asked(family, UDP, &udp(4000, 53, b"?")));
+            tables.now += 1;
+            tables
+        });
+        let known = [
+            asked(family, TCP, &tcp(4000, 80, ACK)),
+            asked(family, UDP, &udp(4000, 53, b"?")),
+            answered(family, TCP, &tcp(OTHER, 5000, ACK)),
+            answered(family, UDP, &udp(OTHER, 5000, b"!")),
+            asked(family, TCP, &tcp(4000, 80, RST)),
+        ];
+        let others = [
+            asked(family, TCP, &tcp(4000, 80, SYN)),
+            asked(family, TCP, &tcp(4001, 80, ACK)),
+            answered(family, TCP, &tcp(OTHER, 5001, ACK)),
+        ];
+        let all = known.iter().map(|bytes| (bytes, true));
+        for (bytes, is_taken) in all.chain(others.iter().map(|bytes| (bytes, false))) {
+            let (mut one, mut other) = (HostFrame::new(bytes), HostFrame::new(bytes));
+            let verdict = super::short(&mut one, &short);
+            assert_eq!(verdict.is_some(), is_taken);
+            let verdict = verdict.unwrap_or_else(|| {
+                assert_eq!(one.bytes(), &bytes[..]);
+                crate::uncommon(&mut one, &short)
+            });
+            assert_eq!(crate::uncommon(&mut other, &long), verdict);
+            assert_eq!(one.bytes(), other.bytes());
+        }
+        let changed = |tables: &HostTables| {
+            let seen = tables.translations.all().into_iter();
+            let seen = seen.map(|(tuple, entry)| (tuple, entry.state(), entry.seen()));
+            let counted = [&tables.service_counters, &tables.backend_counters];
+            let counted =
+                counted.map(|all| all.iter().map(std::cell::Cell::get).collect::<Vec<_>>());
+            (seen.collect::<Vec<_>>(), counted)
+        };
+        assert_eq!(changed(&short), changed(&long));
+    }
+}

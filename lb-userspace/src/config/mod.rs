@@ -100,8 +100,8 @@ impl Default for Limits {
             backends: 4096,
             slots: 1 << 21,
             flows: 1 << 18,
-            nat_flows: 1 << 18,
-            sources: 1 << 16,
+            nat_flows: 1 << 16,
+            sources: 1 << 14,
         }
     }
 }

@@ -7,6 +7,7 @@ mod answers;
 mod apply;
 mod disputes;
 mod documents;
+mod heap;
 mod interfaces;
 pub mod memory;
 mod nat_flows;

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    ConfigFile, Daemon, Interface, Work,
+    ConfigFile, Daemon, Interface, Work, heap,
     memory::{Applied, MemoryError, StateDir},
     nat_flows::{self, NatFlows},
     now,
@@ -176,16 +176,11 @@ fn build(
     readiness: watch::Sender<Vec<String>>,
 ) -> Result<Daemon, StartError> {
     let datapath = Datapath::open(&control.config().daemon)?;
-    let interface = |name: &String| Interface {
-        name: name.clone(),
-        mode: None,
-        jumbo: false,
-        problem: None,
-    };
+    let interface =
+        |name: &String| Interface { name: name.clone(), mode: None, jumbo: false, problem: None };
     let interfaces = control.config().daemon.interfaces.iter().map(interface).collect();
-    let neighbours =
-        Neighbours::start(attached(&control.config().daemon), channels.ways.clone())
-            .map_err(system("opening a netlink socket"))?;
+    let neighbours = Neighbours::start(attached(&control.config().daemon), channels.ways.clone())
+        .map_err(system("opening a netlink socket"))?;
     let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
     Ok(Daemon {
         control,
@@ -310,6 +305,7 @@ impl Daemon {
                  same secret on all load balancers of a group"
             );
         }
+        heap::give_back();
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             services = self.control.services().len(),
@@ -386,7 +382,8 @@ mod tests {
         let address = |last| IpAddr::from([10, 0, 1, last]);
         let members = [11, 12, 13].map(|last| Address::from(address(last)));
         let answer = presumed_answer(&service, &members).expect("two of them");
-        let expected = [12, 13].map(|last| Backend { address: address(last), weight: 100, port: 0 });
+        let expected =
+            [12, 13].map(|last| Backend { address: address(last), weight: 100, port: 0 });
         assert_eq!(answer.backends, expected);
         assert_eq!(presumed_answer(&service, &members[..1]), None);
     }

@@ -217,3 +217,29 @@ impl Tables for Arrays {
 
     fn count_backend(&self, _id: u16, _packet: Counters) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use lb_common::service::TCP;
+
+    use super::*;
+
+    #[test]
+    fn a_backend_follows_from_slot_memory_and_what_the_service_asks_for() {
+        let settled = Slot::settled(1);
+        let disputed = Slot { current: 1, previous: 2 };
+        for (protocol, asked, slot, remembered, expected) in [
+            (TCP, 0, settled, Some(3), (1, Why::Slot)),
+            (TCP, 0, disputed, Some(3), (3, Why::Remembered)),
+            (TCP, 0, disputed, None, (2, Why::Older)),
+            (TCP, flag::NAT, disputed, Some(3), (1, Why::Translated)),
+            (UDP, 0, disputed, Some(3), (1, Why::Slot)),
+            (UDP, flag::UDP_FLOWS, settled, Some(3), (3, Why::Remembered)),
+            (UDP, flag::UDP_FLOWS, settled, None, (1, Why::Slot)),
+            (UDP, flag::QUIC, settled, Some(3), (1, Why::Quic)),
+        ] {
+            let found = Found { service: 0, flow: 0, slot, remembered, asked };
+            assert_eq!(found.backend(protocol), expected, "{found:?}");
+        }
+    }
+}

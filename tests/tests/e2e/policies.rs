@@ -194,4 +194,20 @@ fn ranges_and_prefixes_reach_their_backends() {
         "l2",
     ]);
     assert!(said.code == 5 && said.stderr.contains("overlaps 50-100"), "{said:?}");
+    // Rules and prefixes lie in maps that a new daemon has to read back.
+    let denied = address::client(family).to_string();
+    let key = ["service", "add", "denied", "--vip", &address.to_string(), "--port", "90"];
+    site.ask(&[&key[..], &["--forward", "l2", "--deny", &denied]].concat());
+    for restarts in 0..3 {
+        let closed = SocketAddr::new(address, 90);
+        let before = packets(&site, "source_denied");
+        ask(&site, 10_100 + restarts, closed).expect_err("denied");
+        assert!(packets(&site, "source_denied") > before, "restart {restarts}");
+        assert_eq!(ask(&site, 10_200 + restarts, target).unwrap(), "be1");
+        site.kill_lbd();
+        site.start_lbd();
+        assert_eq!(site.json(&["status"])["adopted"], true);
+    }
+    site.ask(&["service", "remove", "range"]);
+    assert!(ask(&site, 10_300, target).is_err(), "it is the load balancer's own again");
 }

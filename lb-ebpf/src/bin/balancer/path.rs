@@ -3,7 +3,8 @@
 
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
-    Verdict,
+    Tables as _, Verdict,
+    settings::feature,
     uncommon::{MOST_WALKS, Step, Work},
 };
 use lb_ebpf::XdpFrame;
@@ -21,9 +22,31 @@ pub(crate) fn path(context: &XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context);
     match lb_common::common(&mut frame, &tables) {
         Some(verdict) => settle::count(context, Settled::of(verdict)),
-        None => steps(context),
+        None => settle::count(context, Settled::from_number(longer(context, &tables))),
     }
 }
+
+/// The way of all packets that the common one leaves.
+#[inline(always)]
+fn longer(context: &XdpContext, tables: &MapTables<'_>) -> u32 {
+    let translates =
+        tables.settings().is_some_and(|settings| settings.features & feature::NAT != 0);
+    let number = if translates { short(context.ctx) } else { STEPS };
+    if number == STEPS { steps(context) } else { number }
+}
+
+/// Translates packets of known flows; see [`lb_common::nat::short`].
+#[inline(never)]
+extern "C" fn short(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    match lb_common::nat::short(&mut XdpFrame::new(&context), &MapTables::new(&context)) {
+        Some(verdict) => Settled::of(verdict).number(),
+        None => STEPS,
+    }
+}
+
+/// In the place of a verdict: there is none yet.
+const STEPS: u32 = 0x2_0000;
 
 /// Steps as functions return them, beside what [`Settled::number`] returns.
 const WALK: u32 = 0x1_0000;
@@ -92,7 +115,7 @@ fn steps(context: &XdpContext) -> u32 {
     if next == RESET {
         next = reset(context.ctx);
     }
-    settle::count(context, Settled::from_number(next))
+    next
 }
 
 /// Begins to write a packet down in `WORK`.

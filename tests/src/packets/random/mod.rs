@@ -10,8 +10,8 @@ mod event;
 mod frames;
 mod keys;
 mod mutation;
-mod udp;
 mod tunnels;
+mod udp;
 mod variants;
 
 pub use configuration::Configuration;

@@ -118,9 +118,6 @@ impl Site {
     pub(crate) fn start(&mut self, config: &Config) {
         self.write_config(&config.to_string());
         self.start_lbd();
-        if self.accounts.is_none() {
-            self.open_accounts();
-        }
     }
 
     /// Starts lbd with the configuration that is there, and waits until it serves.
