@@ -43,7 +43,7 @@ const DIALOGUE: &[(&str, i32, &str)] = &[
     // It cannot be.
     ("backend add web/127.0.0.1", 1, "loopback"),
     ("backend add web/10.200.0.1", 1, "itself"),
-    ("service add web2 --vip 10.200.0.7 --port 80 --forward nat", 1, "service.forward"),
+    ("service add web2 --vip 10.200.0.7 --port 80 --forward dsr", 1, "service.forward"),
     (
         "service add web2 --vip 10.200.0.7 --port 80 --forward l2 --check tcp --interval 1",
         1,

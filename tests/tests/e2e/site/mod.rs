@@ -81,6 +81,7 @@ impl Site {
         }
         self.start(config);
         self.until_all_are("up");
+        self.open_accounts();
         self
     }
 
