@@ -99,7 +99,8 @@ fn inputs_do_not_overwrite_each_other() {
 #[test]
 fn the_registry_adds_and_the_configuration_wins() {
     let mut control = control();
-    let backend = |text: &str, weight| Backend { address: text.parse().expect("address"), weight, port: 0 };
+    let backend =
+        |text: &str, weight| Backend { address: text.parse().expect("address"), weight, port: 0 };
     let snapshot = Snapshot { backends: vec![backend("10.0.1.12", 9), backend("10.0.1.13", 30)] };
     control.register(&"web".parse().expect("name"), snapshot).expect("room");
     let weights: Vec<_> =
@@ -182,7 +183,8 @@ fn a_plan_changes_nothing_until_it_is_adopted() {
 #[test]
 fn a_plan_without_room_is_refused() {
     let mut control = control();
-    let backends = (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 });
+    let backends =
+        (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 });
     let snapshot = Snapshot { backends: backends.collect() };
     control.register(&"web".parse().expect("name"), snapshot).expect("two and four are six");
     let add = Command::AddBackend(name("web/10.0.3.1"), 1);
@@ -291,8 +293,9 @@ fn another_name_leaves_judgements_and_registered_backends_as_they_are() {
 #[test]
 fn a_refused_configuration_leaves_registered_backends_where_they_are() {
     let mut control = control();
-    let backends: Vec<Backend> =
-        (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 }).collect();
+    let backends: Vec<Backend> = (0..4)
+        .map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 })
+        .collect();
     control.register(&"web".parse().expect("name"), Snapshot { backends }).expect("room");
     let one = "[[service.backend]]\naddress = \"10.0.1.11\"";
     let two = format!("{one}\n[[service.backend]]\naddress = \"10.0.1.9\"");

@@ -13,8 +13,12 @@ use tokio::{
 
 use super::{Daemon, Registry, now};
 use crate::{
-    api::server::Call, datapath::{nat_sweep::NatSweep, tables::Epoch}, health::CheckResult, metrics::Report,
-    netlink::WayEvent, source::SourceEvent,
+    api::server::Call,
+    datapath::{nat_sweep::NatSweep, tables::Epoch},
+    health::CheckResult,
+    metrics::Report,
+    netlink::WayEvent,
+    source::SourceEvent,
 };
 
 /// Where tasks report to the daemon.

@@ -120,16 +120,7 @@ impl Datapath {
             }
         };
         let adopted = !maps_are_new;
-        Ok(Self {
-            tables,
-            counters,
-            map_bytes,
-            adopted,
-            ebpf,
-            pins,
-            maps_are_new,
-            ownership,
-        })
+        Ok(Self { tables, counters, map_bytes, adopted, ebpf, pins, maps_are_new, ownership })
     }
 
     /// Ends the dispute of a service's slots whose flows have been silent for `grace`; see
@@ -195,9 +186,9 @@ impl Datapath {
     }
 
     fn loaded(&self) -> impl Iterator<Item = ProgramInfo> + '_ {
-        [Variant::Plain, Variant::Jumbo].into_iter().filter_map(|variant| {
-            self.ebpf.program(PROGRAM.name(variant))?.info().ok()
-        })
+        [Variant::Plain, Variant::Jumbo]
+            .into_iter()
+            .filter_map(|variant| self.ebpf.program(PROGRAM.name(variant))?.info().ok())
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) struct Harness {
 
 impl Harness {
     pub(super) fn load() -> anyhow::Result<Self> {
-        let limits = Limits { flows: 1 << 22, ..Limits::default() };
+        let limits = Limits { flows: 1 << 22, nat_flows: 1 << 17, ..Limits::default() };
         let mut loaded = program::load(objects::BENCH, &limits, None)?;
         for name in [DRIVER, FLOOR, PATH] {
             let program: &mut Xdp =

@@ -46,7 +46,8 @@ impl<V: Verdicts> Program<V> {
         let maps = program.info()?.map_ids()?.context("no list of maps")?;
         let counters = PerCpuArray::try_from(aya::maps::Map::PerCpuArray(find(&maps, V::MAP)?))?;
         let runs = Cell::new(0);
-        let mut program = Self { ebpf, counters, counted: Vec::new(), runs, _verdicts: PhantomData };
+        let mut program =
+            Self { ebpf, counters, counted: Vec::new(), runs, _verdicts: PhantomData };
         program.counted = program.count()?;
         Ok(program)
     }
