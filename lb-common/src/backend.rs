@@ -29,6 +29,8 @@ pub struct NextHop {
     pub interface: u32,
     /// Largest IP packet that the interface takes, in bytes.
     pub mtu: u16,
+    /// The VLAN in whose one tag, IEEE 802.1Q, frames leave; 0: under the tags with which they came.
+    pub vlan: u16,
     /// Hardware addresses.
     pub link: Link,
 }
@@ -47,9 +49,8 @@ pub struct Backend {
     interface: SharedU32,
     mtu: SharedU16,
     generation: SharedU16,
-    /// [`Forward`] as a number; 0 is an unused entry.
-    forward: u8,
-    version: u8,
+    /// See [`Kind`].
+    kind: SharedU16,
     outer_checksum: u16,
     /// Identifier of the service, see [`crate::Service::id`].
     pub service: u32,
@@ -61,6 +62,41 @@ pub struct Backend {
 }
 
 const _: () = assert!(size_of::<Backend>() == 64);
+
+/// What kind of backend this is, in one word: twelve bits of the VLAN of [`NextHop::vlan`], three of
+/// [`Forward`] as a number, of which 0 is an unused entry, and one that says that the backend's
+/// address is an IPv6 address.
+#[derive(Clone, Copy)]
+struct Kind(u16);
+
+impl Kind {
+    const VLAN: u16 = 0xfff;
+    const FORWARD: u32 = 12;
+    const IPV6: u16 = 0x8000;
+
+    const fn new(forward: Forward, is_ipv6: bool) -> Self {
+        Self((forward as u16) << Self::FORWARD | if is_ipv6 { Self::IPV6 } else { 0 })
+    }
+
+    const fn in_vlan(self, vlan: u16) -> Self {
+        Self(self.0 & !Self::VLAN | vlan & Self::VLAN)
+    }
+
+    #[inline(always)]
+    const fn forward(self) -> Option<Forward> {
+        Forward::from_number((self.0 >> Self::FORWARD & 7) as u8)
+    }
+
+    #[inline(always)]
+    const fn is_ipv6(self) -> bool {
+        self.0 & Self::IPV6 != 0
+    }
+
+    #[inline(always)]
+    const fn vlan(self) -> u16 {
+        self.0 & Self::VLAN
+    }
+}
 
 impl Backend {
     /// An entry whose next hop is not known yet. `source` is the outer source address of tunnels
@@ -75,8 +111,7 @@ impl Backend {
     ) -> Self {
         Self {
             generation: SharedU16::new(generation),
-            forward: forward as u8,
-            version: if destination.is_ipv6() { 6 } else { 4 },
+            kind: SharedU16::new(Kind::new(forward, destination.is_ipv6()).0),
             outer_checksum: outer_checksum(forward, destination, source),
             service,
             destination: destination.words(),
@@ -117,8 +152,20 @@ impl Backend {
     /// How packets get to this backend; `None` for an unused entry.
     #[inline(always)]
     #[must_use]
-    pub const fn forward(&self) -> Option<Forward> {
-        Forward::from_number(self.forward)
+    pub fn forward(&self) -> Option<Forward> {
+        self.kind().forward()
+    }
+
+    #[inline(always)]
+    fn kind(&self) -> Kind {
+        Kind(self.kind.load())
+    }
+
+    /// See [`NextHop::vlan`].
+    #[inline(always)]
+    #[must_use]
+    pub fn vlan(&self) -> u16 {
+        self.kind().vlan()
     }
 
     /// Counts the uses of this entry: a flow that was remembered under another generation is not
@@ -143,8 +190,8 @@ impl Backend {
     /// Whether the backend's own address is an IPv6 address.
     #[inline(always)]
     #[must_use]
-    pub const fn is_ipv6(&self) -> bool {
-        self.version == 6
+    pub fn is_ipv6(&self) -> bool {
+        self.kind().is_ipv6()
     }
 
     /// The backend's own address, in words as in [`Address`].
@@ -163,13 +210,13 @@ impl Backend {
 
     /// The backend's own address.
     #[must_use]
-    pub const fn address(&self) -> Address {
+    pub fn address(&self) -> Address {
         Address::from_words(self.destination, self.is_ipv6())
     }
 
     /// Our address as tunnels show it.
     #[must_use]
-    pub const fn source_address(&self) -> Address {
+    pub fn source_address(&self) -> Address {
         Address::from_words(self.source, self.is_ipv6())
     }
 
@@ -212,14 +259,16 @@ impl Backend {
         NextHop {
             interface: self.interface(),
             mtu: self.mtu(),
+            vlan: self.vlan(),
             link: Link { destination: [a, b, c, d, e, f], source: [g, h, i, j, k, l] },
         }
     }
 
     /// Replaces the next hop. When only its hardware address changes, packets see the old one or
-    /// the new one; when the interface changes, they are refused for the few stores between.
+    /// the new one; when the interface or the VLAN changes, they are refused for the few stores
+    /// between.
     pub fn set_next_hop(&self, next: NextHop) {
-        if self.interface() != next.interface {
+        if self.interface() != next.interface || self.vlan() != next.vlan {
             self.interface.store(0);
         }
         let [a, b, c, d, e, f] = next.link.destination;
@@ -227,6 +276,7 @@ impl Backend {
         self.link_head.store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         self.link_tail.store(u32::from_ne_bytes([i, j, k, l]));
         self.mtu.store(next.mtu);
+        self.kind.store(self.kind().in_vlan(next.vlan).0);
         self.interface.store(next.interface);
     }
 }

@@ -1,7 +1,8 @@
 //! The packet's way: parse, find the service, choose a slot, take its backend, forward, count.
 //!
 //! Nearly all packets go the common way, which is made to be short. It gives up on whatever is out
-//! of the ordinary, before it has changed or counted anything, and [`crate::uncommon`] begins anew.
+//! of the ordinary, before it has changed or counted anything. Packets of flows that are translated
+//! have a short way of their own, [`nat::short`]; for all others [`crate::uncommon`] begins anew.
 
 use crate::{
     find,
@@ -121,12 +122,18 @@ pub fn locate<T: Tables>(
 #[inline(always)]
 pub(crate) fn flow(settings: &Settings, policy: &Policy, packet: &Packet, hash: u64) -> u64 {
     let key = &settings.hash_key;
-    if policy.asks(flag::BY_ADDRESS) {
-        // Not of a range, since later fragments are not known to be.
-        let destination = packet.key.at(0, packet.key.protocol());
-        return packet.with_ports(0, 0).flow(key, destination.hash(key));
+    if !policy.asks(flag::BY_ADDRESS) {
+        return packet.flow(key, hash);
     }
-    packet.flow(key, hash)
+    // Not of a range, since later fragments are not known to be.
+    let destination = packet.key.at(0, packet.key.protocol());
+    let address = packet.with_ports(0, 0).flow(key, destination.hash(key));
+    if matches!(packet.age, Age::Unknown) {
+        return address;
+    }
+    // The lower half chooses the slot. The upper one tells connections of a client apart where a
+    // disputed slot remembers them.
+    address & 0xffff_ffff | packet.flow(key, hash) & !0xffff_ffff
 }
 
 /// The backend of a flow in a disputed slot.
@@ -179,7 +186,7 @@ pub(crate) fn is_alive<T: Tables>(tables: &T, found: Remembered) -> bool {
 
 /// Remembers a flow, if the budget and the cache have room for it.
 #[inline(always)]
-pub(crate) fn remember<T: Tables>(
+fn remember<T: Tables>(
     tables: &T,
     settings: &Settings,
     set: &FlowSet,

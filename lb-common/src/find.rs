@@ -89,7 +89,10 @@ fn at_address<T: Tables>(tables: &T, settings: &Settings, key: &ServiceKey) -> F
 #[inline(always)]
 fn within_prefix<T: Tables>(tables: &T, key: &ServiceKey) -> Option<ServiceKey> {
     let address = Address::from_words(key.words(), key.is_ipv6());
-    Some(key.within(&tables.prefix(&address)?))
+    // The table knows addresses in one form, ::ffff:10.0.0.1 for 10.0.0.1: to a packet the family
+    // matters.
+    let prefix = tables.prefix(&address).filter(|prefix| prefix.is_ipv6() == key.is_ipv6())?;
+    Some(key.within(&prefix))
 }
 
 #[inline(always)]
@@ -106,6 +109,6 @@ fn at<T: Tables>(tables: &T, place: u32, key: &ServiceKey, hash: u64) -> Found {
         Some(service) if service.matches(key) => {
             Found { service: service.id, table: service.table(), hash }
         }
-        _ => Found { service: 0, table: Table::default(), hash },
+        _ => Found { service: 0, table: Table::NONE, hash },
     }
 }

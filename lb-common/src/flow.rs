@@ -109,19 +109,50 @@ impl FlowSet {
     #[inline(always)]
     #[must_use]
     pub fn put(&self, flow: u64, remembered: Remembered) -> bool {
-        self.put_within(flow, remembered, KEPT)
+        self.put_among(WAYS, flow, remembered)
     }
 
-    /// As [`FlowSet::put`], with flows that keep their place for `kept` ticks.
+    /// As [`FlowSet::put`], in the first half of the set only. For flows that strangers can make up
+    /// at will: the other half stays for those of slots that change hands.
     #[inline(always)]
     #[must_use]
-    pub fn put_within(&self, flow: u64, remembered: Remembered, kept: u32) -> bool {
+    pub fn put_in_half(&self, flow: u64, remembered: Remembered) -> bool {
+        self.put_among(WAYS / 2, flow, remembered)
+    }
+
+    #[inline(always)]
+    fn put_among(&self, ways: usize, flow: u64, remembered: Remembered) -> bool {
         let tag = tag(flow);
-        let (mut chosen, mut longest, mut way) = (0, kept, 0);
+        let (mut chosen, mut longest, mut way) = (0, KEPT, 0);
         while way < WAYS {
             if self.ways[way].tag.load() == tag {
                 self.ways[way].write(tag, remembered);
                 return true;
+            }
+            let idle = self.ways[way].idle(remembered.seen);
+            if way < ways && idle > longest {
+                (chosen, longest) = (way, idle);
+            }
+            way += 1;
+        }
+        if longest == KEPT {
+            return false;
+        }
+        // The mask shows the verifier that the place is in bounds.
+        self.ways[chosen & (WAYS - 1)].write(tag, remembered);
+        true
+    }
+
+    /// Remembers the flow in any case: where all places are taken, in that of the flow that has been
+    /// silent for longest, and among those of the same tick in one that the flow's hash names.
+    #[inline(always)]
+    pub fn replace(&self, flow: u64, remembered: Remembered) {
+        let tag = tag(flow);
+        let (mut chosen, mut longest, mut way) = ((flow >> 20) as usize, 0, 0);
+        while way < WAYS {
+            if self.ways[way].tag.load() == tag {
+                chosen = way;
+                break;
             }
             let idle = self.ways[way].idle(remembered.seen);
             if idle > longest {
@@ -129,12 +160,8 @@ impl FlowSet {
             }
             way += 1;
         }
-        if longest == kept {
-            return false;
-        }
         // The mask shows the verifier that the place is in bounds.
         self.ways[chosen & (WAYS - 1)].write(tag, remembered);
-        true
     }
 
     /// Forgets flows, told by their hash (its lower bits, which choose the slot) and what is
@@ -241,6 +268,31 @@ mod tests {
         assert!(set.put(2, to(3, 300)), "a flow that is known is not new");
         assert!(set.put(5, to(1, 101 + KEPT as u16)));
         assert_eq!((set.get(2), set.get(5)), (Some(to(3, 300)), Some(to(1, 101 + KEPT as u16))));
+    }
+
+    #[test]
+    fn flows_that_anybody_can_make_up_leave_half_of_a_set() {
+        let set = FlowSet::default();
+        let found = (1..=9).filter(|flow| set.put_in_half(*flow, to(1, 100))).count();
+        assert_eq!(found, 2);
+        assert!(set.put(10, to(2, 100)) && set.put(11, to(2, 100)));
+        assert!(!set.put(12, to(2, 100)));
+        assert!(set.put_in_half(10, to(3, 101)), "a flow that is known keeps its place");
+        assert_eq!(set.get(10), Some(to(3, 101)));
+    }
+
+    #[test]
+    fn what_replaces_always_has_a_place() {
+        let set = FlowSet::default();
+        for flow in 1..=1000_u64 {
+            let hash = flow.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            set.replace(hash, to(flow as u16, 100));
+            assert_eq!(set.get(hash), Some(to(flow as u16, 100)));
+        }
+        assert_eq!(set.iter().count(), WAYS);
+        set.replace(7, to(1, 101));
+        set.replace(8, to(1, 102));
+        assert_eq!(set.get(7), Some(to(1, 101)), "the longest silent goes first");
     }
 
     #[test]

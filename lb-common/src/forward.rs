@@ -2,6 +2,7 @@
 
 pub mod gue;
 pub(crate) mod ipip;
+pub(crate) mod l2;
 mod outer;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};

@@ -13,12 +13,13 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Ticks for which a datagram's ports are kept: Linux reassembles for 30 seconds
-/// (`net.ipv4.ipfrag_time`), and 32 ticks are that or more at up to 250 Hz.
+/// Ticks for which a datagram's ports are believed: 33 seconds at 250 Hz, where Linux reassembles for
+/// 30 (`net.ipv4.ipfrag_time`), 8 at 1,000 Hz. Fragments follow each other within milliseconds; the
+/// bound is for identifications that are used again.
 const KEPT: u32 = 32;
 
-/// Remembers the ports of a datagram by its first fragment. Where there is no room, the others
-/// will not find their way, and are counted then.
+/// Remembers the ports of a datagram by its first fragment, in the place of the datagram that is
+/// the oldest of its set: what lasts for milliseconds needs no protection from what is new.
 #[inline(always)]
 pub(crate) fn remember<T: Tables>(tables: &T, settings: &Settings, seen: &Seen, id: u32) {
     let datagram = seen.datagram(&settings.hash_key, id);
@@ -30,7 +31,7 @@ pub(crate) fn remember<T: Tables>(tables: &T, settings: &Settings, seen: &Seen, 
         generation: seen.packet.key.port(),
         seen: tables.now(),
     };
-    let _ = set.put_within(datagram, ports, KEPT);
+    set.replace(datagram, ports);
 }
 
 /// A later fragment with the ports of its datagram. Where they are not known, those of the

@@ -112,7 +112,7 @@ pub struct HostTables {
     pub jiffies: u64,
     /// See [`Tables::policy`].
     pub policies: Vec<Policy>,
-    /// Rules by policy: prefixes as mapped addresses with their length, and whether they allow.
+    /// Rules by policy: prefixes with their length, and whether they allow.
     pub rules: BTreeMap<u32, Vec<(Address, u8, bool)>>,
     /// See [`Tables::bucket`].
     pub buckets: Vec<Bucket>,
@@ -241,15 +241,18 @@ impl Tables for HostTables {
     }
 }
 
-/// Whether a prefix holds an address of the same family.
+/// Whether a prefix holds an address, both in the form in which keys of prefixes have them, see
+/// [`Address::mapped`].
 #[must_use]
 pub fn holds(prefix: &Address, length: u8, address: &Address) -> bool {
-    let bits = |address: &Address| {
-        let bytes = crate::address::octets(address.words());
-        let number = u128::from_be_bytes(bytes);
-        if length == 0 { 0 } else { number >> (128 - u32::from(length)) }
+    let number = |address: &Address| {
+        let [high, low] = address.mapped().map(|word| u64::from_be_bytes(word.to_ne_bytes()));
+        u128::from(high) << 64 | u128::from(low)
     };
-    prefix.is_ipv6() == address.is_ipv6() && bits(prefix) == bits(address)
+    let length = u32::from(length) + if prefix.is_ipv6() { 0 } else { 96 };
+    // A shift by all bits, for the prefix of everything, is none.
+    let rest = |address: &Address| number(address).checked_shr(128 - length).unwrap_or(0);
+    rest(prefix) == rest(address)
 }
 
 /// Translated flows in a map of limited size.

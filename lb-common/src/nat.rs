@@ -6,14 +6,17 @@
 //! is the key, what it gets is in the value.
 //!
 //! The entry of the answers is made first. Its key holds the chosen port, so that adding it *is*
-//! the choice: no two flows can get the same. Entries are removed when their flow begins anew, and
-//! by the daemon once they have been silent for [`timeout::timeout`].
+//! the choice: no two flows can get the same. Entries are removed when their flow begins anew, and,
+//! once they have been silent for [`timeout::timeout`], by the daemon or by a flow that wants their
+//! port.
 
 mod entry;
 mod open;
+mod port;
 mod quote;
 mod rewrite;
 mod short;
+mod ticks;
 pub mod timeout;
 mod tuple;
 
@@ -31,9 +34,12 @@ use crate::{
 };
 
 pub use entry::{Translation, state};
-pub(crate) use open::{enter, open, take_port};
+pub(crate) use open::{enter, open};
+pub use port::MOST_PROBES;
+pub(crate) use port::take_port;
 pub(crate) use quote::quote;
 pub use short::short;
+pub use ticks::Ticks;
 pub use tuple::{Tuple, pairs, words};
 
 /// The ports that translated flows show to backends where a policy does not say: below those that
@@ -58,11 +64,15 @@ pub(crate) fn request<F: Frame, T: Tables>(
     match beside.tables.translation(&tuple) {
         // A connection that was closed may begin anew under the same ports.
         Some(_) if begins => Step::Open,
-        Some(entry) if is_alive(beside.tables, entry) => {
-            translate(work, frame, beside.tables, &tuple, entry)
+        Some(entry) if !is_alive(beside.tables, entry) && is_segment => {
+            choose::nobody(work, beside)
         }
-        Some(_) if is_segment => choose::nobody(work, beside),
-        None if is_segment && !begins => Step::Done(Verdict::NatUnknownFlow),
+        Some(entry)
+            if is_alive(beside.tables, entry) && follow(frame, beside.tables, &tuple, entry) =>
+        {
+            translate(work, frame, beside.tables, entry)
+        }
+        _ if is_segment && !begins => Step::Done(Verdict::NatUnknownFlow),
         _ if matches!(work.seen.kind, Kind::LaterFragment(_)) => {
             Step::Done(Verdict::FragmentUnmatched)
         }
@@ -75,8 +85,10 @@ pub(crate) fn request<F: Frame, T: Tables>(
 pub(crate) fn known<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables: &T) -> Step {
     let tuple = Tuple::of_request(&work.seen.packet);
     match tables.translation(&tuple) {
-        Some(entry) => translate(work, frame, tables, &tuple, entry),
-        None => Step::Done(Verdict::NatUnknownFlow),
+        Some(entry) if follow(frame, tables, &tuple, entry) => {
+            translate(work, frame, tables, entry)
+        }
+        _ => Step::Done(Verdict::NatUnknownFlow),
     }
 }
 
@@ -118,16 +130,14 @@ fn translate<F: Frame, T: Tables>(
     work: &mut Work,
     frame: &mut F,
     tables: &T,
-    tuple: &Tuple,
     entry: &Translation,
 ) -> Step {
     work.backend = entry.backend;
-    let way = match Way::find(tables, &work.seen.packet, entry.backend) {
+    let way = match Way::find(tables, &work.seen.packet, &work.seen.tags, entry.backend) {
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };
     entry.witness(tables.now(), state_bits(work, frame));
-    learn(frame, tables, tuple, entry);
     let link = way.backend.link();
     if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
         return Step::Done(Verdict::Malformed);
@@ -155,18 +165,22 @@ fn is_alive<T: Tables>(tables: &T, entry: &Translation) -> bool {
 }
 
 /// Keeps in mind how the client is reached: by where its packets come from. That changes when
-/// another router takes over.
+/// another router takes over. Once a tick this finds out whether the flow's answers are known
+/// still; false if they are not.
 #[inline(always)]
-fn learn<F: Frame, T: Tables>(frame: &F, tables: &T, tuple: &Tuple, entry: &Translation) {
-    let Some(link) = link_back(frame) else { return };
+fn follow<F: Frame, T: Tables>(frame: &F, tables: &T, tuple: &Tuple, entry: &Translation) -> bool {
+    let Some(link) = link_back(frame) else { return false };
     let interface = tables.ingress();
-    if entry.client_link() == link && entry.client_interface() == interface {
-        return;
+    let stays = entry.client_link() == link && entry.client_interface() == interface;
+    if stays && entry.seen() == tables.now() {
+        return true;
     }
-    entry.set_client(link, interface);
-    if let Some(answer) = partner(tables, tuple, entry) {
+    let Some(answer) = partner(tables, tuple, entry) else { return false };
+    if !stays {
+        entry.set_client(link, interface);
         answer.set_client(link, interface);
     }
+    true
 }
 
 /// The entry of a flow's answers, if there is one and no other flow has taken its place.

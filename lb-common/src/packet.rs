@@ -55,8 +55,8 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Headers may start this far into a frame: behind two tags, a longest ICMP error and what it
-    /// quotes there is nothing. The mask shows the verifier that an offset is small.
+    /// No header starts further into a frame: tags, two IP headers with all that may precede their
+    /// transport, and one of ICMP come to less. The mask shows the verifier that offsets are small.
     const MASK: u16 = 0x3ff;
 
     /// Headers at these offsets, which are below 1,024.

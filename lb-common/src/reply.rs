@@ -132,10 +132,17 @@ impl<T: Tables> Occasion<'_, T> {
         }
     }
 
+    /// What anybody can ask for, pings and refusals, takes half of the budget at most: who sends
+    /// too large packets must be told, or his connection stalls.
     #[inline(always)]
     fn is_within_budget(&self) -> bool {
+        let all = self.settings.replies_per_tick;
+        let allowance = match self.work.reply.kind {
+            ReplyKind::TooBig | ReplyKind::HopLimit => all,
+            ReplyKind::None | ReplyKind::Echo | ReplyKind::Refusal => all / 2,
+        };
         let budget = self.tables.reply_budget();
-        budget.is_some_and(|budget| budget.take(self.tables.now(), self.settings.replies_per_tick))
+        budget.is_some_and(|budget| budget.take(self.tables.now(), allowance))
     }
 }
 

@@ -18,7 +18,7 @@ pub(crate) struct Outgoing<'a> {
     pub(crate) packet: &'a Packet,
     /// Hash of its flow, which spreads tunnels.
     pub(crate) flow: u64,
-    /// Its VLAN tags, which stay.
+    /// The VLAN tags with which it leaves.
     pub(crate) tags: &'a Tags,
 }
 
@@ -57,15 +57,17 @@ impl<'a> Way<'a> {
             && interface != HERE
             && length <= u32::from(backend.mtu())
             && packet.hop_limit > 1
-            && !matches!(forward, Forward::Nat);
+            && !matches!(forward, Forward::Nat)
+            && backend.vlan() == 0;
         is_free.then_some(Self { id, backend, forward, interface })
     }
 
-    /// The way of a packet, or what stands in it.
+    /// The way of a packet that came under `tags`, or what stands in it.
     #[inline(always)]
     pub(crate) fn find<T: Tables>(
         tables: &'a T,
         packet: &Packet,
+        tags: &Tags,
         id: u16,
     ) -> Result<Self, Obstacle> {
         let missing = Obstacle::Other(Verdict::NoBackend);
@@ -74,6 +76,10 @@ impl<'a> Way<'a> {
         match backend.interface() {
             0 => Err(Obstacle::Other(Verdict::NextHopUnknown)),
             HERE => Err(Obstacle::Here),
+            // Answers come under the tags of the backend, and leave so.
+            _ if matches!(forward, Forward::Nat) && !tags.suit(backend.vlan()) => {
+                Err(Obstacle::Other(Verdict::WrongVlan))
+            }
             _ if packet.hop_limit <= 1 => Err(Obstacle::HopLimit),
             interface => {
                 let overhead = forward.overhead(backend.is_ipv6());
@@ -99,7 +105,7 @@ pub(crate) fn send<F: Frame, T: Tables>(
     let packet = outgoing.packet;
     let is_written = hop_limit::decrement(frame, packet).is_some()
         && match way.forward {
-            Forward::L2 => forward::rewrite_link(frame, way.backend.link()),
+            Forward::L2 => forward::l2::address(frame, outgoing, way.backend),
             Forward::Ipip => forward::ipip::encapsulate(frame, outgoing, way.backend),
             Forward::Gue => forward::gue::encapsulate(frame, outgoing, way.backend),
             Forward::Nat => None,

@@ -111,7 +111,7 @@ impl ServiceKey {
         (self.word >> 32) as u16
     }
 
-    /// [`TCP`] or [`UDP`].
+    /// [`TCP`] or [`UDP`]; of an address, [`ICMP`] and [`ICMPV6`] too.
     #[inline(always)]
     #[must_use]
     pub const fn protocol(&self) -> u8 {
@@ -225,6 +225,13 @@ pub struct Prefix {
 }
 
 impl Prefix {
+    /// Whether it is a prefix of IPv6 addresses.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_ipv6(&self) -> bool {
+        self.version >= IPV6_PREFIX as u32
+    }
+
     /// A prefix from its address, whose bits beyond `length` are zero.
     #[must_use]
     pub const fn new(address: Address, length: u8) -> Self {

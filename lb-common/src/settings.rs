@@ -22,6 +22,8 @@ pub struct Settings {
     pub fragment_mask: u32,
     /// Length of `SOURCE_BUCKETS` less one; the length is a power of two.
     pub source_mask: u32,
+    /// The kernel's clock ticks (jiffies) in a second.
+    pub hz: u32,
 }
 
 /// Bits of [`Settings::features`]. A bit that is set needlessly costs packets a look-up; one that

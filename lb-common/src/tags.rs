@@ -1,9 +1,13 @@
-//! VLAN tags between the hardware addresses and the packet, which stay as they came.
+//! VLAN tags between the hardware addresses and the packet, which stay as they came unless a backend
+//! is in a VLAN of its own.
 
 use crate::frame::{Ethernet, Frame};
 
 /// Bytes of one tag, IEEE 802.1Q.
 const TAG: usize = 4;
+
+/// The part of a tag's last two bytes that names the VLAN; the other four bits are priority.
+const VLAN_ID: u16 = 0xfff;
 
 /// No, one or two VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +47,32 @@ impl Tags {
     pub const fn network(&self) -> usize {
         // Arithmetic, not cases: the verifier follows each case to the program's end.
         Ethernet::LEN + TAG * (self.count & 3) as usize
+    }
+
+    /// Whether frames to somebody in this VLAN may have these tags: this one only, or, if it is 0,
+    /// any.
+    #[inline(always)]
+    #[must_use]
+    pub const fn suit(&self, vlan: u16) -> bool {
+        let [high, low, a, b] = self.outer.to_ne_bytes();
+        let is_customers = u16::from_be_bytes([high, low]) == Ethernet::VLAN;
+        let is_same = u16::from_be_bytes([a, b]) & VLAN_ID == vlan;
+        vlan == 0 || (self.count == 1 && is_customers && is_same)
+    }
+
+    /// The tags of a frame that came under these and leaves in a VLAN: one, with the outer one's
+    /// priority. As they are if the VLAN is 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn in_vlan(&self, vlan: u16) -> Self {
+        if vlan == 0 {
+            return *self;
+        }
+        let [_, _, a, b] = self.outer.to_ne_bytes();
+        let control = u16::from_be_bytes([a, b]) & !VLAN_ID | vlan;
+        let [high, low] = Ethernet::VLAN.to_be_bytes();
+        let [a, b] = control.to_be_bytes();
+        Self { outer: u32::from_ne_bytes([high, low, a, b]), inner: 0, count: 1 }
     }
 
     /// Writes hardware addresses, these tags and the EtherType at the start of a frame.
@@ -95,6 +125,25 @@ mod tests {
             read.write(&mut frame, [9; 12], Ethernet::IPV6).expect("room");
             let expected = [&[9; 12], tags[..count].as_flattened(), &[0x86, 0xdd, 0x45]].concat();
             assert_eq!(frame.bytes(), expected);
+        }
+    }
+
+    #[test]
+    fn a_vlans_frames_have_its_one_tag_and_the_outer_ones_priority() {
+        let read = |tags: &[[u8; 4]]| Tags::read(&HostFrame::new(&tagged(tags))).expect("tags").0;
+        let customer = |high, low| [0x81, 0, high, low];
+        for (came, leaves) in [
+            (vec![], customer(0x01, 0x23)),
+            (vec![customer(0xe1, 0x23)], customer(0xe1, 0x23)),
+            (vec![customer(0x4f, 0xff)], customer(0x41, 0x23)),
+            (vec![[0x88, 0xa8, 0x71, 0x23]], customer(0x71, 0x23)),
+            (vec![[0x88, 0xa8, 0x20, 5], customer(0xe1, 0x23)], customer(0x21, 0x23)),
+        ] {
+            let tags = read(&came);
+            assert_eq!(tags.in_vlan(0x123), read(&[leaves]), "{came:?}");
+            assert_eq!(tags.in_vlan(0), tags);
+            assert_eq!(tags.suit(0x123), came == [leaves], "{came:?}");
+            assert!(tags.suit(0));
         }
     }
 

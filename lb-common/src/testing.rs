@@ -191,6 +191,7 @@ pub(crate) const fn next_hop() -> NextHop {
     NextHop {
         interface: INGRESS,
         mtu: 1500,
+        vlan: 0,
         link: Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 0, 4] },
     }
 }
@@ -207,6 +208,7 @@ pub(crate) fn tables() -> HostTables {
             inserts_per_tick: 100,
             replies_per_tick: 100,
             fragment_mask: 3,
+            hz: 250,
             ..Settings::default()
         },
         services: (0..64).map(|_| Service::default()).collect(),

@@ -112,6 +112,8 @@ verdicts! {
         NoBackend => Drop, "no_backend";
         /// The backend's next hop has no known hardware address yet.
         NextHopUnknown => Drop, "next_hop_unknown";
+        /// To be translated for a backend in a VLAN, but not under the tag of that VLAN.
+        WrongVlan => Drop, "wrong_vlan";
         /// With its tunnel header the packet exceeds the MTU towards the backend.
         TooBig => Drop, "too_big";
         /// At the end of its hop limit.

@@ -215,18 +215,20 @@ fn own_addresses() -> Result<BTreeSet<IpAddr>, DecapError> {
 }
 
 /// What a far end has done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Opened {
     /// Its interface.
     pub interface: String,
-    /// Packets by verdict.
-    pub verdicts: Vec<(DecapVerdict, u64)>,
+    /// Packets by verdict, or why they cannot be told.
+    pub verdicts: Result<Vec<(DecapVerdict, u64)>, DecapError>,
 }
 
-/// All far ends of this machine.
+/// All far ends of this machine, each with what it has done. An error says that the machine does not
+/// tell which there are.
 pub fn list(pin_dir: &Path) -> Result<Vec<Opened>, DecapError> {
     let interfaces = Place::interfaces(pin_dir)?;
-    interfaces.into_iter().map(|interface| read(pin_dir, interface)).collect()
+    let opened = |interface: String| Opened { verdicts: read(pin_dir, &interface), interface };
+    Ok(interfaces.into_iter().map(opened).collect())
 }
 
 /// Closes tunnels on an interface.
@@ -293,11 +295,11 @@ fn take<T: TryFrom<Map, Error = MapError>>(
     T::try_from(ebpf.take_map(name).ok_or_else(missing)?).map_err(failed)
 }
 
-fn read(pin_dir: &Path, interface: String) -> Result<Opened, DecapError> {
+fn read(pin_dir: &Path, interface: &str) -> Result<Vec<(DecapVerdict, u64)>, DecapError> {
     let failed = |source| DecapError::Map { name: VERDICTS, source };
-    let place = Place::new(pin_dir, &interface);
+    let place = Place::new(pin_dir, interface);
     if !place.has_compatible_maps() {
-        return Err(DecapError::OtherVersion(interface));
+        return Err(DecapError::OtherVersion(interface.to_owned()));
     }
     let data = MapData::from_pin(place.maps().join(VERDICTS)).map_err(failed)?;
     let counters: PerCpuArray<MapData, u64> =
@@ -306,8 +308,7 @@ fn read(pin_dir: &Path, interface: String) -> Result<Opened, DecapError> {
         let values = counters.get(&(*verdict as u32), 0).map_err(failed)?;
         Ok((*verdict, values.iter().sum()))
     };
-    let verdicts = DecapVerdict::ALL.iter().map(count).collect::<Result<_, DecapError>>()?;
-    Ok(Opened { interface, verdicts })
+    DecapVerdict::ALL.iter().map(count).collect()
 }
 
 fn limit(what: &'static str, count: usize, most: usize) -> Result<(), DecapError> {

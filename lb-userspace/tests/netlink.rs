@@ -26,6 +26,8 @@ use self::namespace::{Cable, FAR, NEAR, Namespace};
 
 /// The promise, for what the kernel itself knows at once.
 const AT_ONCE: Duration = Duration::from_secs(1);
+/// For what a probe finds out, twice what it takes at most.
+const PROBED: Duration = Duration::from_secs(2);
 /// For what takes the kernel some seconds.
 const IN_TIME: Duration = Duration::from_secs(10);
 
@@ -209,16 +211,16 @@ fn probes_neighbours_on_its_own() {
     let cable = Cable::new();
     block_on(&cable.near, async || {
         let (_neighbours, mut events, _) = watch(["10.0.0.2", "fd00::2"]).await;
-        // By default the kernel waits for each of three answers a second.
-        for family in ["ipv4", "ipv6"] {
-            cable.near.sysctl(&format!("{family}/neigh/eth0/retrans_time_ms"), "100");
-        }
-        let begin = Instant::now();
-        cable.far.ip("link set eth0 address 02:00:00:00:00:99");
-        for _ in 0..2 {
-            let event = next(&mut events, IN_TIME).await;
-            println!("{} was found elsewhere after {:?}", event.address, begin.elapsed());
-            assert_eq!(way(event).destination, [2, 0, 0, 0, 0, 0x99]);
+        // It is not to matter when between two probes it moves.
+        for last in 0x91_u8..=0x95 {
+            sleep(Duration::from_millis(130) * u32::from(last - 0x90)).await;
+            let begin = Instant::now();
+            cable.far.ip(&format!("link set eth0 address 02:00:00:00:00:{last:02x}"));
+            for _ in 0..2 {
+                let event = next(&mut events, PROBED).await;
+                println!("{} was found elsewhere after {:?}", event.address, begin.elapsed());
+                assert_eq!(way(event).destination, [2, 0, 0, 0, 0, last]);
+            }
         }
     });
 }
@@ -239,6 +241,32 @@ fn probes_leave_alone_what_others_keep() {
         assert!(quiet.is_err(), "{quiet:?}");
     });
     assert_eq!(cable.near.show("neighbour show to 10.0.0.48/29"), before);
+}
+
+/// Entries of others that do not say a hardware address yet are waited for, not made anew.
+#[test]
+fn leaves_alone_what_others_are_still_to_tell() {
+    let cable = Cable::new();
+    cable.near.ip("neighbour add 10.0.0.53 dev eth0 nud failed extern_learn\n\
+         neighbour add 10.0.0.54 dev eth0 nud incomplete managed\n\
+         neighbour add fd00::53 dev eth0 nud failed extern_learn\n\
+         neighbour add fd00::54 dev eth0 nud incomplete managed\n");
+    let all = ["10.0.0.53", "10.0.0.54", "fd00::53", "fd00::54"];
+    block_on(&cable.near, async || {
+        // Each is reported as missing, which takes several looks.
+        let (_neighbours, mut events, first) = watch(all).await;
+        assert!(first.iter().all(|event| event.way.is_err()), "{first:?}");
+        for text in all {
+            let entry = cable.near.show(&format!("neighbour show to {text}"));
+            let mark = if text.ends_with('3') { "extern_learn" } else { "managed" };
+            assert!(entry.contains(mark), "{text}: {entry}");
+        }
+        cable.near.ip("neighbour replace 10.0.0.53 lladdr 02:00:00:00:00:53 dev eth0 \
+             nud reachable extern_learn");
+        let told = next(&mut events, AT_ONCE).await;
+        assert_eq!(told.address, address("10.0.0.53"));
+        assert_eq!(way(told).destination, [2, 0, 0, 0, 0, 0x53]);
+    });
 }
 
 #[test]

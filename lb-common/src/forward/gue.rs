@@ -37,31 +37,32 @@ pub(crate) fn encapsulate<F: Frame>(
     let network = outgoing.tags.network();
     let payload = (outgoing.packet.length as usize + HEADERS) as u16;
     if backend.is_ipv6() {
-        grow(frame, Ipv6Hdr::LEN + HEADERS)?;
+        grow(frame, outgoing, Ipv6Hdr::LEN + HEADERS)?;
         outgoing.tags.write(frame, backend.link(), Ethernet::IPV6)?;
         outer::ipv6(frame, network, outgoing, backend, payload, UDP)?;
-        return over_ipv6(frame, network + Ipv6Hdr::LEN, outgoing, backend, payload);
+        let offset = network + Ipv6Hdr::LEN;
+        let sum = checksum_over_ipv6(frame, offset, outgoing, backend, payload);
+        return udp(frame, offset, outgoing, backend, payload, sum);
     }
-    grow(frame, Ipv4Hdr::LEN + HEADERS)?;
+    grow(frame, outgoing, Ipv4Hdr::LEN + HEADERS)?;
     outgoing.tags.write(frame, backend.link(), Ethernet::IPV4)?;
     outer::ipv4(frame, network, outgoing, backend, payload, (UDP, 0))?;
     // RFC 768: zero is no checksum. The packet within has one of its own.
     udp(frame, network + Ipv4Hdr::LEN, outgoing, backend, payload, 0)
 }
 
-/// Over IPv6 a checksum is due (RFC 8200 section 8.1), unless what it covers is not known without
-/// reading all of the packet: then it is zero, as RFC 6935 allows tunnels.
+/// The checksum of the UDP header at `offset`. Over IPv6 one is due (RFC 8200 section 8.1), unless
+/// what it covers is not known without reading all of the packet: then it is zero, as RFC 6935 allows
+/// tunnels.
 #[inline(always)]
-fn over_ipv6<F: Frame>(
-    frame: &mut F,
+fn checksum_over_ipv6<F: Frame>(
+    frame: &F,
     offset: usize,
     outgoing: &Outgoing<'_>,
     backend: &Backend,
     payload: u16,
-) -> Option<()> {
-    let Some(inner) = packet_sum(frame, offset + HEADERS, outgoing) else {
-        return udp(frame, offset, outgoing, backend, payload, 0);
-    };
+) -> u16 {
+    let Some(inner) = packet_sum(frame, offset + HEADERS, outgoing) else { return 0 };
     let ports = u32::from(source_port(outgoing)) + u32::from(backend.port());
     let protocol = u32::from(inner_protocol(outgoing.packet));
     let sum = u32::from(backend.outer_checksum())
@@ -72,11 +73,10 @@ fn over_ipv6<F: Frame>(
         + protocol
         + inner;
     // RFC 768: a sum of zero is written as its other form.
-    let sum = match !checksum::fold(sum) {
+    match !checksum::fold(sum) {
         0 => 0xffff,
         sum => sum,
-    };
-    udp(frame, offset, outgoing, backend, payload, sum)
+    }
 }
 
 #[inline(always)]

@@ -21,19 +21,22 @@ pub(crate) fn encapsulate<F: Frame>(
     let payload = outgoing.packet.length as u16;
     let network = outgoing.tags.network();
     if backend.is_ipv6() {
-        grow(frame, Ipv6Hdr::LEN)?;
+        grow(frame, outgoing, Ipv6Hdr::LEN)?;
         outgoing.tags.write(frame, backend.link(), Ethernet::IPV6)?;
         return outer::ipv6(frame, network, outgoing, backend, payload, protocol);
     }
-    grow(frame, Ipv4Hdr::LEN)?;
+    grow(frame, outgoing, Ipv4Hdr::LEN)?;
     outgoing.tags.write(frame, backend.link(), Ethernet::IPV4)?;
     let protocol = (protocol, protocol - IP_IN_IP);
     outer::ipv4(frame, network, outgoing, backend, payload, protocol)
 }
 
-/// Room for headers.
+/// Room for headers, and for the tags with which the packet leaves in the place of those with which it
+/// came.
 #[inline(always)]
-pub(super) fn grow<F: Frame>(frame: &mut F, bytes: usize) -> Option<()> {
+pub(super) fn grow<F: Frame>(frame: &mut F, outgoing: &Outgoing<'_>, headers: usize) -> Option<()> {
+    // A header is longer than the two tags that a packet can lose.
+    let bytes = headers + outgoing.tags.network() - outgoing.packet.layout.network();
     frame.grow(bytes).then_some(())
 }
 

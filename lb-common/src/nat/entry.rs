@@ -72,6 +72,14 @@ impl Translation {
         }
     }
 
+    /// The same entry, seen last at this tick and with what `state` says (bits of [`state`]).
+    #[inline(always)]
+    #[must_use]
+    pub fn seen_at(self, now: u16, state: u32) -> Self {
+        self.seen.store(u32::from(now) | state << 16);
+        self
+    }
+
     /// The same value in a place of its own.
     #[must_use]
     pub fn copy(&self) -> Self {
@@ -98,6 +106,7 @@ impl Translation {
     }
 
     /// Tick of the last packet in this direction, as [`crate::Tables::now`] counts.
+    #[inline(always)]
     #[must_use]
     pub fn seen(&self) -> u16 {
         self.seen.load() as u16

@@ -1,7 +1,7 @@
 //! The beginning of a translated flow: its backend, its port, its entries.
 
 use super::{
-    DEFAULT_PORTS, Tuple,
+    Tuple,
     entry::{Translation, delta},
     is_alive, link_back, meet, pairs, partner,
     timeout::is_closed,
@@ -11,17 +11,12 @@ use crate::{
     forward::Forward,
     frame::Frame,
     packet::Age,
-    policy::Policy,
     send::Way,
     service::{TCP, UDP},
     tables::{NotAdded, Tables},
     uncommon::{Beside, Step, Work, choose, limits},
     verdict::Verdict,
 };
-
-/// Ports that are tried before a flow is refused: a range of so many is used to its last port, and
-/// of a larger one 99 % at an even load.
-const TRIES: u32 = 32;
 
 /// Chooses the backend of a flow, unless it has entries that serve it still.
 #[inline(always)]
@@ -35,7 +30,9 @@ pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
         Ok(id) => work.backend = id,
         Err(verdict) => return Step::Done(verdict),
     }
-    if let Err(obstacle) = Way::find(beside.tables, &work.seen.packet, work.backend) {
+    if let Err(obstacle) =
+        Way::find(beside.tables, &work.seen.packet, &work.seen.tags, work.backend)
+    {
         return meet(work, beside.tables, &obstacle);
     }
     let Some(backend) = beside.tables.backend(work.backend) else {
@@ -47,28 +44,6 @@ pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
     }
     work.delta = delta(&tuple, &translated(&tuple, backend, 0));
     Step::TakePort
-}
-
-/// Takes a port for a flow by adding the entry of its answers.
-#[inline(always)]
-pub(crate) fn take_port<F: Frame, T: Tables>(
-    work: &mut Work,
-    frame: &F,
-    beside: &Beside<'_, T>,
-) -> Step {
-    let Some(backend) = beside.tables.backend(work.backend) else {
-        return Verdict::NoBackend.into();
-    };
-    let tuple = Tuple::of_request(&work.seen.packet);
-    let mut key = translated(&tuple, backend, 0).reversed();
-    let answer = entry(work, beside.tables, frame, tuple.reversed(), !work.delta);
-    match free_port(beside.tables, beside.policy, work.flow, &mut key, &answer) {
-        Ok(port) => {
-            work.port = port;
-            Step::Enter
-        }
-        Err(verdict) => Step::Done(verdict),
-    }
 }
 
 /// Adds the entry of a flow's requests.
@@ -88,7 +63,7 @@ pub(crate) fn enter<F: Frame, T: Tables>(work: &mut Work, frame: &F, tables: &T)
 
 /// An entry of the packet's flow, whose client is where the packet comes from.
 #[inline(always)]
-fn entry<F: Frame, T: Tables>(
+pub(super) fn entry<F: Frame, T: Tables>(
     work: &Work,
     tables: &T,
     frame: &F,
@@ -97,22 +72,22 @@ fn entry<F: Frame, T: Tables>(
 ) -> Translation {
     let generation = tables.backend(work.backend).map_or(0, Backend::generation);
     let entry = Translation::new(tuple, delta, work.found.service, (work.backend, generation));
-    entry.witness(tables.now(), 0);
+    let entry = entry.seen_at(tables.now(), 0);
     if let Some(link) = link_back(frame) {
         entry.set_client(link, tables.ingress());
     }
     entry
 }
 
-/// Whether the flow has entries that go on serving it; others are removed. A SYN that comes again
-/// finds those that it made.
+/// Whether the flow has both entries and they go on serving it; others are removed. A SYN that
+/// comes again finds those that it made.
 #[inline(always)]
 fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
     let Some(entry) = tables.translation(tuple) else { return false };
     let answer = partner(tables, tuple, entry);
     let answered = answer.map_or(0, Translation::state);
     let is_over = matches!(work.seen.packet.age, Age::Begins) && is_closed(entry.state(), answered);
-    if !is_over && is_alive(tables, entry) {
+    if answer.is_some() && !is_over && is_alive(tables, entry) {
         return true;
     }
     let reversed = entry.tuple.reversed();
@@ -132,7 +107,7 @@ fn admitted<T: Tables>(work: &Work, beside: &Beside<'_, T>) -> Result<u16, Verdi
 
 /// What packets of a flow get, with this source port.
 #[inline(always)]
-fn translated(tuple: &Tuple, backend: &Backend, source: u16) -> Tuple {
+pub(super) fn translated(tuple: &Tuple, backend: &Backend, source: u16) -> Tuple {
     let port = match tuple.protocol_number() {
         TCP | UDP if backend.port() == 0 => tuple.destination_port(),
         TCP | UDP => backend.port(),
@@ -144,35 +119,4 @@ fn translated(tuple: &Tuple, backend: &Backend, source: u16) -> Tuple {
         ports: u32::from(source) | u32::from(port) << 16,
         protocol: tuple.protocol,
     }
-}
-
-/// Finds a source port under which the backend has no other flow, from the one on that the flow's
-/// hash names, and takes it by adding the entry of the answers under `key`.
-#[inline(always)]
-fn free_port<T: Tables>(
-    tables: &T,
-    policy: &Policy,
-    flow: u64,
-    key: &mut Tuple,
-    answer: &Translation,
-) -> Result<u16, Verdict> {
-    let ports = if policy.nat_ports == 0 { DEFAULT_PORTS } else { policy.nat_ports };
-    let (first, last) = (ports & 0xffff, ports >> 16);
-    // A range that ends before it begins has its first port alone.
-    let count = if last < first { 1 } else { last - first + 1 };
-    let most = if count < TRIES { count } else { TRIES };
-    let mut offset = ((flow >> 32).wrapping_mul(u64::from(count)) >> 32) as u32;
-    let mut tried = 0;
-    while tried < TRIES && tried < most {
-        let port = (first + offset) & 0xffff;
-        key.ports = key.ports & 0xffff | port << 16;
-        match tables.add_translation(key, answer) {
-            Ok(()) => return Ok(port as u16),
-            Err(NotAdded::Full) => return Err(Verdict::NatTableFull),
-            Err(NotAdded::Taken) => {}
-        }
-        offset = if offset + 1 >= count { 0 } else { offset + 1 };
-        tried += 1;
-    }
-    Err(Verdict::NatPortsExhausted)
 }

@@ -57,7 +57,7 @@ pub(crate) fn quote<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables:
         return Step::Done(Verdict::NoBackend);
     }
     work.backend = entry.backend;
-    let way = match Way::find(tables, &work.seen.packet, entry.backend) {
+    let way = match Way::find(tables, &work.seen.packet, &work.seen.tags, entry.backend) {
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };

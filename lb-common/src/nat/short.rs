@@ -1,7 +1,7 @@
 //! The short way of translated flows: packets that the common way could read, of flows that are
 //! known, and that nothing stands in the way of. All others, and all beginnings, go step by step.
 
-use super::{Tuple, flag_bits, is_alive, learn, rewrite};
+use super::{Tuple, flag_bits, follow, is_alive, rewrite};
 use crate::{
     find,
     frame::{Ethernet, Frame},
@@ -11,6 +11,7 @@ use crate::{
     service::TCP,
     settings::{Settings, feature},
     tables::Tables,
+    tags::Tags,
     verdict::Verdict,
 };
 
@@ -63,9 +64,11 @@ fn request<F: Frame, T: Tables>(
 ) -> Option<Verdict> {
     let tuple = Tuple::of_request(packet);
     let entry = tables.translation(&tuple).filter(|entry| is_alive(tables, entry))?;
-    let Ok(way) = Way::find(tables, packet, entry.backend) else { return None };
+    let Ok(way) = Way::find(tables, packet, &Tags::NONE, entry.backend) else { return None };
+    if !follow(frame, tables, &tuple, entry) {
+        return None;
+    }
     entry.witness(tables.now(), bits(frame, packet));
-    learn(frame, tables, &tuple, entry);
     rewrite::whole(frame, packet, &entry.tuple, entry.delta(), way.backend.link())?;
     send::count(tables, packet, service, entry.backend);
     Some(send::leave(tables, way.interface))

@@ -1,3 +1,5 @@
+mod leftovers;
+
 use super::*;
 use crate::{
     backend::{Backend, Link, NextHop},

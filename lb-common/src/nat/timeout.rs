@@ -30,6 +30,7 @@ pub const SHORTEST: u32 = TCP_RESET;
 
 /// Seconds after the last packet in either direction for which a flow is kept. The states of both
 /// directions are bits of [`state`].
+#[inline(always)]
 #[must_use]
 pub const fn timeout(protocol: u8, request: u32, answer: u32) -> u32 {
     let (either, both) = (request | answer, request & answer);

@@ -43,8 +43,7 @@ pub enum Kind {
     Echo,
     /// An ICMP echo reply; its identifier is in the place of the service's port.
     EchoReply,
-    /// An ICMP error. Where the IP header that it quotes starts is in bytes from the start of the
-    /// frame.
+    /// An ICMP error.
     Error {
         /// Where the quoted packet's headers are.
         quoted: Layout,

@@ -2,7 +2,7 @@
 
 use super::{Beside, Step, Work, limits};
 use crate::{
-    balance::{is_alive, owner, remember},
+    balance::{is_alive, owner},
     flow::{FlowSet, Remembered},
     frame::Frame,
     packet::{Age, Kind},
@@ -117,20 +117,43 @@ fn remembered_backend<T: Tables>(
     let is_fresh = |found: &Remembered| {
         u32::from(now.wrapping_sub(found.seen)) <= policy.udp_timeout && is_alive(*tables, *found)
     };
-    if let Some(found) = set.get(work.flow).filter(is_fresh) {
+    let found = set.get(work.flow).filter(is_fresh);
+    // Errors begin nothing, and keep nothing alive.
+    if matches!(work.seen.kind, Kind::Error { .. }) {
+        return Ok(found.map_or(slot.current, |found| found.backend));
+    }
+    if let Some(found) = found {
         if found.seen != now {
             // It has a place, unless another CPU has just taken it.
-            let _ = set.put(work.flow, Remembered { seen: now, ..found });
+            let _ = set.put_in_half(work.flow, Remembered { seen: now, ..found });
         }
         return Ok(found.backend);
     }
-    // Errors begin nothing.
-    if slot.current != 0 && !matches!(work.seen.kind, Kind::Error { .. }) {
+    if slot.current != 0 {
         limits::admit(work, beside)?;
         // Without a place the flow goes by its hash.
-        let _ = remember(*tables, settings, set, work.flow, slot.current, now);
+        let _ = remember_udp(work, beside, set, slot.current, now);
     }
     Ok(slot.current)
+}
+
+/// Remembers a UDP flow, if its half of the budget and of the set have room for it. Anybody can make
+/// up datagrams: the other halves are for flows of slots that change hands.
+#[inline(always)]
+fn remember_udp<T: Tables>(
+    work: &Work,
+    beside: &Beside<'_, T>,
+    set: &FlowSet,
+    backend: u16,
+    now: u16,
+) -> Option<()> {
+    let Beside { tables, settings, .. } = beside;
+    if !tables.insert_budget()?.take(now, settings.inserts_per_tick / 2) {
+        return None;
+    }
+    let generation = tables.backend(backend)?.generation();
+    let remembered = Remembered { backend, generation, seen: now };
+    set.put_in_half(work.flow, remembered).then_some(())
 }
 
 /// The owner of a flow that an ICMP error quotes, which is not remembered for that.

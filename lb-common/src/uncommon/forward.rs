@@ -13,7 +13,7 @@ use crate::{
 /// Sends the packet to its backend.
 #[inline(always)]
 pub(super) fn forward<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables: &T) -> Step {
-    let way = match Way::find(tables, &work.seen.packet, work.backend) {
+    let way = match Way::find(tables, &work.seen.packet, &work.seen.tags, work.backend) {
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };
@@ -21,8 +21,8 @@ pub(super) fn forward<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, table
         // A backend of a service that translates; this one does not.
         return Step::Done(Verdict::NoBackend);
     }
-    let (packet, tags) = (&work.seen.packet, &work.seen.tags);
-    let outgoing = Outgoing { packet, flow: work.flow, tags };
+    let tags = work.seen.tags.in_vlan(way.backend.vlan());
+    let outgoing = Outgoing { packet: &work.seen.packet, flow: work.flow, tags: &tags };
     Step::Done(send::send(frame, tables, &outgoing, &way, work.found.service))
 }
 

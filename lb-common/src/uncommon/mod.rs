@@ -40,6 +40,10 @@ pub struct Work {
     pub port: u16,
     /// See [`crate::nat::Translation::delta`].
     pub delta: u16,
+    /// Ports that were tried for the flow.
+    pub probes: u32,
+    /// Whether the table of translated flows had no room for one of them.
+    pub is_full: bool,
     /// What its sender is told.
     pub reply: Reply,
 }
@@ -65,7 +69,7 @@ pub enum Step {
     Request,
     /// Choose the backend of a translated flow that begins with it.
     Open,
-    /// Choose the port that the flow shows to the backend.
+    /// Try a port that the flow may show to the backend.
     TakePort,
     /// Enter the flow into the table.
     Enter,
@@ -119,6 +123,8 @@ impl Work {
             backend: 0,
             port: 0,
             delta: 0,
+            probes: 0,
+            is_full: false,
             reply: Reply::NONE,
         })
     }
@@ -131,7 +137,8 @@ impl Work {
     }
 
     /// Takes a step. Steps follow each other in the order of [`Step`]; none comes twice but
-    /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most.
+    /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most, and [`Step::TakePort`], which comes
+    /// [`nat::MOST_PROBES`] times at most.
     #[inline(always)]
     pub fn take<F: Frame, T: Tables>(&mut self, step: Step, frame: &mut F, tables: &T) -> Step {
         let Some(settings) = tables.settings() else {

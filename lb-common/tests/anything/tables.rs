@@ -83,6 +83,7 @@ fn backend(draw: &mut Draw) -> Backend {
     backend.set_next_hop(NextHop {
         interface: draw.one_of(&[1, 1, 2, u32::MAX, 0]),
         mtu: draw.one_of(&[1500, u16::MAX, 1280, 60, 0, any]),
+        vlan: draw.one_of(&[0, 0, 0, 5, any]),
         ..NextHop::default()
     });
     backend

@@ -13,7 +13,7 @@ use crate::{
     api::protocol::{Failure, FailureKind, VERSION},
     config::XdpMode,
     datapath::attach::AttachError,
-    decap::{self, Decap, DecapError, Request},
+    decap::{self, Decap, DecapError, Opened, Request},
     netlink,
 };
 
@@ -156,6 +156,7 @@ async fn follow(
     }
 }
 
+/// Prints the far ends that can be told of, and then why the others cannot.
 fn show(context: &Context, pins: &PinDir) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Document {
@@ -168,17 +169,19 @@ fn show(context: &Context, pins: &PinDir) -> Result<(), Failure> {
         reason: &'static str,
         packets: u64,
     }
-    let opened = decap::list(&pins.pin_dir).map_err(|error| failure(&error))?;
-    let items: Vec<Item> = opened
-        .into_iter()
-        .flat_map(|opened| {
-            opened.verdicts.into_iter().map(move |(verdict, packets)| Item {
-                interface: opened.interface.clone(),
+    let (mut items, mut failures) = (Vec::new(), Vec::new());
+    for Opened { interface, verdicts } in
+        decap::list(&pins.pin_dir).map_err(|error| failure(&error))?
+    {
+        match verdicts {
+            Ok(verdicts) => items.extend(verdicts.into_iter().map(|(verdict, packets)| Item {
+                interface: interface.clone(),
                 reason: verdict.reason(),
                 packets,
-            })
-        })
-        .collect();
+            })),
+            Err(error) => failures.push(of_interface(&interface, &error)),
+        }
+    }
     match context.format {
         Format::Json => output::json(&Document { version: VERSION, decap: items }),
         Format::Table => {
@@ -189,7 +192,14 @@ fn show(context: &Context, pins: &PinDir) -> Result<(), Failure> {
             output::table(&["INTERFACE", "REASON", "PACKETS"], &[2], rows);
         }
     }
-    Ok(())
+    let Some(last) = failures.pop() else { return Ok(()) };
+    failures.iter().for_each(|failure| output::failure(context.format, failure));
+    Err(last)
+}
+
+fn of_interface(interface: &str, error: &DecapError) -> Failure {
+    let Failure { kind, message } = failure(error);
+    Failure { kind, message: format!("{interface}: {message}") }
 }
 
 /// A prefix, or an address as the prefix of nothing but itself.
@@ -239,7 +249,7 @@ mod tests {
     fn nothing_is_opened_where_nothing_is() {
         let directory = tempfile::tempdir().expect("a directory");
         let pins = directory.path().join("pins");
-        assert_eq!(decap::list(&pins).expect("nothing"), []);
+        assert!(decap::list(&pins).expect("nothing").is_empty());
         let error = decap::detach(&pins, "eth0").expect_err("nothing");
         assert_eq!(failure(&error).kind, FailureKind::NotFound);
     }

@@ -51,7 +51,7 @@ pub(super) struct New {
     /// tcp or udp.
     #[arg(long, default_value = "tcp")]
     protocol: String,
-    /// How packets get to the backends: l2 or ipip.
+    /// How packets get to the backends: l2, ipip, gue or nat.
     #[arg(long)]
     forward: String,
     #[command(flatten)]

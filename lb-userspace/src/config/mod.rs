@@ -26,7 +26,7 @@ pub struct Config {
     pub services: Vec<Service>,
 }
 
-/// What concerns the daemon as a whole. A change needs a restart, except of nothing.
+/// What concerns the daemon as a whole. A change of any of it needs a restart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Daemon {
     /// Interfaces that the program is attached to, at least one, each once.

@@ -213,17 +213,34 @@ fn refused(service: &Service, clash: Clash) -> ControlError {
     }
 }
 
-/// What a running daemon cannot change about itself.
+/// What a running daemon cannot change about itself: all of it.
 pub(super) fn check_fixed(now: &Daemon, wanted: &Daemon) -> Result<(), ControlError> {
+    // Each key by its name, so that a new one cannot be forgotten.
+    let Daemon {
+        interfaces,
+        xdp_mode,
+        api_socket,
+        metrics_listen,
+        state_dir,
+        pin_dir,
+        hash_seed,
+        gue_port,
+        tunnel_sources,
+        nat_ports,
+        limits,
+    } = now;
     let fixed = [
-        ("interfaces", now.interfaces == wanted.interfaces),
-        ("xdp_mode", now.xdp_mode == wanted.xdp_mode),
-        ("api_socket", now.api_socket == wanted.api_socket),
-        ("metrics_listen", now.metrics_listen == wanted.metrics_listen),
-        ("state_dir", now.state_dir == wanted.state_dir),
-        ("pin_dir", now.pin_dir == wanted.pin_dir),
-        ("hash_seed", now.hash_seed == wanted.hash_seed),
-        ("max_*", now.limits == wanted.limits),
+        ("interfaces", *interfaces == wanted.interfaces),
+        ("xdp_mode", *xdp_mode == wanted.xdp_mode),
+        ("api_socket", *api_socket == wanted.api_socket),
+        ("metrics_listen", *metrics_listen == wanted.metrics_listen),
+        ("state_dir", *state_dir == wanted.state_dir),
+        ("pin_dir", *pin_dir == wanted.pin_dir),
+        ("hash_seed", *hash_seed == wanted.hash_seed),
+        ("gue_port", *gue_port == wanted.gue_port),
+        ("tunnel_sources", *tunnel_sources == wanted.tunnel_sources),
+        ("nat_ports", *nat_ports == wanted.nat_ports),
+        ("max_*", *limits == wanted.limits),
     ];
     match fixed.iter().find(|(_, is_same)| !is_same) {
         Some((field, _)) => Err(ControlError::NeedsRestart(field)),

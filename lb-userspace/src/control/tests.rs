@@ -210,10 +210,36 @@ fn services_come_and_go_and_are_remembered() {
 
 #[test]
 fn a_change_of_what_is_fixed_is_refused() {
-    let mut control = control();
-    let mut config = control.config().clone();
-    config.daemon.interfaces.push("eth1".to_owned());
-    assert_eq!(control.reload(config), Err(ControlError::NeedsRestart("interfaces")));
+    for (key, value, refused) in [
+        ("interfaces", "[\"eth0\", \"eth1\"]", "interfaces"),
+        ("xdp_mode", "\"generic\"", "xdp_mode"),
+        ("api_socket", "\"/run/other.sock\"", "api_socket"),
+        ("metrics_listen", "\"127.0.0.1:1\"", "metrics_listen"),
+        ("state_dir", "\"/var/lib/other\"", "state_dir"),
+        ("pin_dir", "\"/sys/fs/bpf/other\"", "pin_dir"),
+        ("hash_seed", "\"another secret\"", "hash_seed"),
+        ("gue_port", "6081", "gue_port"),
+        ("tunnel_sources", "[\"10.1.255.0/24\"]", "tunnel_sources"),
+        ("nat_ports", "\"5000-5999\"", "nat_ports"),
+        ("max_services", "7", "max_*"),
+        ("max_backends", "7", "max_*"),
+        ("max_slots", "8192", "max_*"),
+        ("max_flows", "2048", "max_*"),
+        ("max_nat_flows", "2048", "max_*"),
+        ("max_sources", "2048", "max_*"),
+    ] {
+        let others = CONFIG.lines().filter(|line| !line.starts_with(&format!("{key} =")));
+        let text: String = others.map(|line| format!("{line}\n")).collect();
+        let text = text.replace("[daemon]\n", &format!("[daemon]\n{key} = {value}\n"));
+        let config = Config::parse("test.toml", &text).expect("a valid configuration");
+        let mut control = control();
+        assert_eq!(
+            control.check_reload(&config),
+            Err(ControlError::NeedsRestart(refused)),
+            "{key}"
+        );
+        assert_eq!(control.reload(config), Err(ControlError::NeedsRestart(refused)), "{key}");
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ impl Daemon {
         let followed = self.control.sources();
         self.registries.retain(|name, _| followed.iter().any(|(service, ..)| service == name));
         self.publish_readiness();
+        self.warn_of_own_addresses();
     }
 
     /// Makes the tables say what the control core wants.
@@ -135,7 +136,8 @@ impl Daemon {
 fn route_of(way: &Way, forward: Forward) -> Option<Route> {
     way.via.carries(forward).ok()?;
     let link = Link { destination: way.destination, source: way.link_source };
-    let next = NextHop { interface: way.interface, mtu: way.mtu, link };
+    let next =
+        NextHop { interface: way.interface, mtu: way.mtu, vlan: way.vlan.unwrap_or(0), link };
     Some(Route { source: way.source.into(), next })
 }
 

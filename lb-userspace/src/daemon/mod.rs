@@ -12,6 +12,7 @@ mod interfaces;
 pub mod memory;
 mod nat_flows;
 mod observer;
+mod own_addresses;
 mod problems;
 mod reload;
 mod run;
@@ -65,6 +66,7 @@ struct Daemon {
     reclaims: tokio::sync::mpsc::Sender<crate::datapath::tables::Epoch>,
     reclaiming: bool,
     nat_flows: nat_flows::NatFlows,
+    own_addresses: own_addresses::OwnAddresses,
 }
 
 /// An interface of the configuration.

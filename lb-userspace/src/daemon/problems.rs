@@ -33,7 +33,8 @@ impl Daemon {
             let fault = way.via.carries(forward).err()?;
             Some(format!("`{}` gets no new flows: {fault}", view.name))
         });
-        let others = registries.chain(refusal).chain(idle).chain(barred);
+        let own = self.own_address_problems();
+        let others = registries.chain(refusal).chain(idle).chain(barred).chain(own);
         self.serving_problems().into_iter().chain(others).collect()
     }
 

@@ -11,14 +11,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Registry, now};
+use super::{Daemon, Registry, nat_flows::Pass, now};
 use crate::{
-    api::server::Call,
-    datapath::{nat_sweep::NatSweep, tables::Epoch},
-    health::CheckResult,
-    metrics::Report,
-    netlink::WayEvent,
-    source::SourceEvent,
+    api::server::Call, datapath::tables::Epoch, health::CheckResult, metrics::Report,
+    netlink::WayEvent, source::SourceEvent,
 };
 
 /// Where tasks report to the daemon.
@@ -29,7 +25,7 @@ pub(super) struct Channels {
     pub(super) sources: mpsc::Sender<SourceEvent>,
     pub(super) ways: mpsc::Sender<WayEvent>,
     pub(super) reclaims: mpsc::Sender<Epoch>,
-    pub(super) sweeps: mpsc::Sender<NatSweep>,
+    pub(super) sweeps: mpsc::Sender<Pass>,
 }
 
 /// Where the daemon hears them.
@@ -40,7 +36,7 @@ pub(super) struct Events {
     sources: mpsc::Receiver<SourceEvent>,
     ways: mpsc::Receiver<WayEvent>,
     reclaims: mpsc::Receiver<Epoch>,
-    sweeps: mpsc::Receiver<NatSweep>,
+    sweeps: mpsc::Receiver<Pass>,
 }
 
 impl Channels {
@@ -127,7 +123,8 @@ impl Daemon {
                     }
                 }
                 Some(epoch) = events.reclaims.recv() => self.take_reclaim(epoch),
-                Some(sweep) = events.sweeps.recv() => self.nat_flows.take_back(sweep),
+                Some(pass) = events.sweeps.recv() => self.take_pass(pass),
+                Some(own) = self.own_addresses.changed() => self.take_own_addresses(own),
                 () = due(self.apply_at) => self.apply(),
                 _ = tick.tick() => {
                     self.sweep_nat_flows();

@@ -22,6 +22,7 @@ use super::{
     nat_flows::{self, NatFlows},
     now,
     observer::DaemonObserver,
+    own_addresses::OwnAddresses,
     run::{Channels, Events, Signals},
 };
 use crate::{
@@ -181,6 +182,7 @@ fn build(
     let interfaces = control.config().daemon.interfaces.iter().map(interface).collect();
     let neighbours = Neighbours::start(attached(&control.config().daemon), channels.ways.clone())
         .map_err(system("opening a netlink socket"))?;
+    let own_addresses = OwnAddresses::follow().map_err(system("opening a netlink socket"))?;
     let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
     Ok(Daemon {
         control,
@@ -203,6 +205,7 @@ fn build(
         reclaims: channels.reclaims.clone(),
         reclaiming: false,
         nat_flows: NatFlows::new(nat_sweep, channels.sweeps.clone()),
+        own_addresses,
     })
 }
 
@@ -243,6 +246,8 @@ impl Daemon {
         }
         self.datapath.settle(&daemon.interfaces)?;
         self.refresh_interfaces().await;
+        let own = netlink::local_addresses().await.map_err(system("asking for addresses"))?;
+        self.take_own_addresses(own);
         self.announce(&daemon);
         self.apply();
         Ok(())

@@ -92,7 +92,14 @@ pub fn attach(
     let mut refusal = None;
     for mode in wanted {
         for variant in variants {
-            let program = program.load(ebpf, variant)?;
+            let program = match program.load(ebpf, variant) {
+                Ok(program) => program,
+                Err(error) => {
+                    // An earlier refusal says more: this variant would only have been the next try.
+                    refusal.get_or_insert(error);
+                    continue;
+                }
+            };
             match program.attach_to_if_index(index, aya_mode(*mode)) {
                 Ok(id) => {
                     keep(program, id, interface, pin)?;
@@ -103,8 +110,11 @@ pub fn attach(
                 }
                 Err(source) => {
                     // What the variant is told that should fit says more than what the other is.
+                    let refused = refused(interface, *mode, source);
                     if variant == variants[0] {
-                        refusal = Some(refused(interface, *mode, source));
+                        refusal = Some(refused);
+                    } else {
+                        refusal.get_or_insert(refused);
                     }
                 }
             }
@@ -135,13 +145,13 @@ fn go_on(
     pin: &Path,
     [first, second]: [Variant; 2],
 ) -> Result<Option<Variant>, AttachError> {
-    match update(program.load(ebpf, first)?, interface, pin) {
-        Ok(is_alive) => Ok(is_alive.then_some(first)),
-        Err(refusal) => match update(program.load(ebpf, second)?, interface, pin) {
-            Ok(is_alive) => Ok(is_alive.then_some(second)),
-            Err(_) => Err(refusal),
-        },
-    }
+    let mut go_on_with = |variant| {
+        let program = program.load(ebpf, variant)?;
+        let is_alive = update(program, interface, pin)?;
+        Ok(is_alive.then_some(variant))
+    };
+    // What the first is told says more than what the second is, also if that cannot be loaded.
+    go_on_with(first).or_else(|refusal| go_on_with(second).map_err(|_| refusal))
 }
 
 /// Makes a pinned attachment run the program; false if there is none that is alive.

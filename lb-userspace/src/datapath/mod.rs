@@ -107,9 +107,14 @@ impl Datapath {
             if adopted.is_none() {
                 tracing::warn!(
                     "the pinned tables are another seed's or damaged: building new ones; flows \
-                     are hashed anew"
+                     are hashed anew, and those that were translated or remembered are lost"
                 );
             }
+        } else if pins.has_tables() {
+            tracing::warn!(
+                "the pinned tables are of other sizes (daemon.max_*) or of another version: \
+                 building new ones; flows that were translated or remembered are lost"
+            );
         }
         let maps_are_new = adopted.is_none();
         let (tables, counters, map_bytes, ebpf) = match adopted {
@@ -156,8 +161,8 @@ impl Datapath {
         Ok(attached)
     }
 
-    /// After all interfaces are attached: puts new maps in the place of old ones and detaches from
-    /// interfaces that are not `wanted`.
+    /// After all interfaces are attached: puts new maps in the place of old ones, detaches from
+    /// interfaces that are not `wanted`, and removes what other versions have left.
     pub fn settle(&mut self, wanted: &[String]) -> Result<(), DatapathError> {
         if self.maps_are_new {
             self.pins.replace_maps()?;
@@ -169,6 +174,9 @@ impl Datapath {
                 tracing::info!(interface, "detaching: not in the configuration any more");
                 attach::release(&interface, &self.pins.link(&interface))?;
             }
+        }
+        if let Err(error) = self.pins.remove_other_layouts() {
+            tracing::warn!(%error, "maps of another version stay; they only take memory");
         }
         Ok(())
     }

@@ -1,41 +1,20 @@
 //! Removing translated flows that have been silent for too long.
 
-use std::io;
-
-use lb_common::nat::{
-    Translation, Tuple,
-    timeout::{SHORTEST, timeout},
+use std::{
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
 };
+
+pub use lb_common::nat::Ticks;
+use lb_common::nat::{Translation, Tuple};
 
 use super::translations::{Cursor, Translations};
 
-/// Entries that one pass looks at: some 50 ms of a processor.
-const PASS: usize = 1 << 16;
+/// Entries that one pass looks at, in the least: some 50 ms of a processor.
+const LEAST_PASS: u32 = 1 << 16;
 
-/// The kernel's clock, as entries count it.
-#[derive(Clone, Copy, Debug)]
-pub struct Ticks {
-    /// The tick now, modulo 65,536.
-    pub now: u16,
-    /// Clock ticks (jiffies) in a second.
-    pub hz: u32,
-}
-
-impl Ticks {
-    /// Ticks in so many seconds, rounded up.
-    fn of_seconds(self, seconds: u32) -> u32 {
-        (seconds * self.hz).div_ceil(1 << lb_common::flow::TICK)
-    }
-
-    /// For how many ticks an entry that was seen then has been silent.
-    fn since(self, seen: u16) -> u32 {
-        /// Packets go on while a pass takes its time: so far ahead of it they may be.
-        const AHEAD: u16 = 1024;
-
-        let ticks = self.now.wrapping_sub(seen);
-        if ticks > u16::MAX - AHEAD { 0 } else { u32::from(ticks) }
-    }
-}
+/// Passes for a table that is full.
+const PASSES: u32 = 10;
 
 /// A walk over all flows that goes on for ever, pass by pass.
 #[derive(Debug)]
@@ -73,9 +52,19 @@ impl NatSweep {
     }
 
     /// Looks at the next entries, up to the last of all, and removes those of flows that are over.
+    /// A panic is an error, after which the walk begins anew.
     pub fn pass(&mut self, ticks: Ticks) -> io::Result<()> {
+        let passed = guarded(|| self.walk_on(ticks));
+        if passed.is_err() {
+            (self.cursor, self.counted) = (Cursor::Start, 0);
+        }
+        passed
+    }
+
+    fn walk_on(&mut self, ticks: Ticks) -> io::Result<()> {
+        let most = pass_length(self.capacity());
         let mut seen = 0;
-        while seen < PASS && self.cursor != Cursor::End {
+        while seen < most && self.cursor != Cursor::End {
             let entries = self.translations.walk(&mut self.cursor)?;
             // A call that finds nothing has cost something too.
             seen += entries.len().max(1);
@@ -90,27 +79,41 @@ impl NatSweep {
         Ok(())
     }
 
-    fn look_at(&mut self, tuple: &Tuple, entry: &Translation, ticks: Ticks) -> io::Result<()> {
-        let is_over = ticks.since(entry.seen()) >= ticks.of_seconds(SHORTEST)
-            && match tuple.is_answer() {
-                true => self.partner(tuple, entry)?.is_none(),
-                // Once more, since it was read with many others.
-                false => match self.translations.get(tuple)? {
-                    Some(entry) => is_over(&entry, self.partner(tuple, &entry)?.as_ref(), ticks),
-                    None => return Ok(()),
-                },
-            };
-        if !is_over {
-            self.counted += u64::from(!tuple.is_answer());
-            return Ok(());
+    /// Removes the flow of an entry if it is over. The entry may have been read some time ago,
+    /// with many others: one that seems silent is read once more.
+    pub fn look_at(&mut self, tuple: &Tuple, read: &Translation, ticks: Ticks) -> io::Result<()> {
+        let current = match ticks.is_silent(read) {
+            true => self.translations.get(tuple)?,
+            false => Some(read.copy()),
+        };
+        // Somebody else has removed it.
+        let Some(entry) = current else { return Ok(()) };
+        if self.is_over(tuple, &entry, ticks)? {
+            return self.remove(tuple, &entry);
         }
+        self.counted += u64::from(!tuple.is_answer());
+        Ok(())
+    }
+
+    /// Whether an entry's flow is over. Half of a flow is nothing, unless the other half is just
+    /// being added. A whole one is judged, and counted, by its request.
+    fn is_over(&self, tuple: &Tuple, entry: &Translation, ticks: Ticks) -> io::Result<bool> {
+        if !ticks.is_silent(entry) {
+            return Ok(false);
+        }
+        let partner = self.partner(tuple, entry)?;
+        Ok(partner.is_none_or(|answer| !tuple.is_answer() && ticks.is_over(entry, &answer)))
+    }
+
+    fn remove(&mut self, tuple: &Tuple, entry: &Translation) -> io::Result<()> {
         // The request's first: a packet that still comes begins the flow anew.
         self.translations.remove(tuple)?;
-        if !tuple.is_answer() {
-            self.expired += 1;
-            if self.partner(tuple, entry)?.is_some() {
-                self.translations.remove(&entry.tuple.reversed())?;
-            }
+        if tuple.is_answer() {
+            return Ok(());
+        }
+        self.expired += 1;
+        if self.partner(tuple, entry)?.is_some() {
+            self.translations.remove(&entry.tuple.reversed())?;
         }
         Ok(())
     }
@@ -122,50 +125,36 @@ impl NatSweep {
     }
 }
 
-/// Whether a flow has been silent for too long. One half of a flow is nothing.
-fn is_over(request: &Translation, answer: Option<&Translation>, ticks: Ticks) -> bool {
-    let Some(answer) = answer else { return true };
-    let silent = ticks.since(request.seen()).min(ticks.since(answer.seen()));
-    let protocol = request.tuple.protocol_number();
-    silent >= ticks.of_seconds(timeout(protocol, request.state(), answer.state()))
+/// Entries that one pass looks at, in a table of so many flows: with a pass a second, all are
+/// looked at within some ten seconds, or as fast as one processor can.
+#[must_use]
+pub fn pass_length(flows: u32) -> usize {
+    // Two entries a flow.
+    (flows / PASSES * 2).max(LEAST_PASS) as usize
+}
+
+/// Makes a panic an error: the thread that it ends has the walk, and old flows would stay.
+fn guarded(work: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    // What a panic can leave undone are the walk's counts and its place, which begin anew.
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(io::Error::other("the walk over translated flows panicked")))
 }
 
 #[cfg(test)]
 mod tests {
-    use lb_common::{nat::timeout::UDP_UNANSWERED, service::UDP};
-
     use super::*;
 
-    const TICKS: Ticks = Ticks { now: 10, hz: 250 };
-
-    fn entry() -> Translation {
-        let tuple = Tuple { protocol: u32::from(UDP), ..Tuple::default() };
-        Translation::new(tuple, 0, 0, (1, 1))
+    #[test]
+    fn a_full_table_takes_ten_passes() {
+        assert_eq!(pass_length(1024), 65_536);
+        assert_eq!(pass_length(1 << 16), 65_536);
+        assert_eq!(pass_length(1 << 26), 13_421_772);
     }
 
     #[test]
-    fn a_flow_is_over_when_both_directions_have_been_silent() {
-        // Entries that were last seen at tick 0.
-        let after = |seconds: u32| Ticks { now: TICKS.of_seconds(seconds) as u16, ..TICKS };
-        let answer = entry();
-        assert!(!is_over(&entry(), Some(&answer), after(UDP_UNANSWERED - 2)));
-        assert!(is_over(&entry(), Some(&answer), after(UDP_UNANSWERED)));
-        assert!(is_over(&entry(), None, TICKS));
-    }
-
-    #[test]
-    fn packets_may_be_ahead_of_the_pass_and_the_clock_may_wrap() {
-        assert_eq!(TICKS.since(12), 0);
-        assert_eq!(TICKS.since(9), 1);
-        assert_eq!(TICKS.since(u16::MAX), 11);
-        assert_eq!(TICKS.since(20_000), 45_546);
-    }
-
-    #[test]
-    fn the_longest_time_fits_the_clock() {
-        let longest = lb_common::nat::timeout::TCP_ESTABLISHED;
-        for hz in [100, 250, 300, 1000] {
-            assert!(Ticks { now: 0, hz }.of_seconds(longest) < 60_000, "{hz}");
-        }
+    fn a_panic_is_an_error() {
+        let error = guarded(|| panic!("expected by the test")).expect_err("it panicked");
+        assert!(error.to_string().contains("panicked"));
+        assert!(guarded(|| Ok(())).is_ok());
     }
 }

@@ -84,6 +84,18 @@ impl Pins {
         self.root.exists()
     }
 
+    /// Whether an earlier daemon has left tables, of whatever layout.
+    #[must_use]
+    pub fn has_tables(&self) -> bool {
+        let Ok(entries) = fs::read_dir(&self.root) else { return false };
+        let layouts = entries
+            .filter_map(Result::ok)
+            .filter(|entry| entry.file_name().to_str().is_some_and(is_layout));
+        layouts.into_iter().any(|layout| {
+            fs::read_dir(layout.path().join("maps")).is_ok_and(|mut maps| maps.next().is_some())
+        })
+    }
+
     /// Keeps other processes from changing what is pinned, as long as the value lives.
     pub fn lock(&self) -> Result<Flock<File>, PinError> {
         let directory = File::open(&self.root)
@@ -162,6 +174,19 @@ impl Pins {
         }
     }
 
+    /// Removes the maps of other layouts, which no attachment uses once all run this one's program.
+    pub fn remove_other_layouts(&self) -> Result<(), PinError> {
+        let failed = |source| PinError::File { path: self.root.clone(), source };
+        for entry in fs::read_dir(&self.root).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name != LAYOUT && is_layout(name)) {
+                Self::remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes the directories that have nothing in them.
     pub fn remove_empty(&self) {
         for directory in [self.links(), self.maps(), self.layout.clone(), self.root.clone()] {
@@ -170,14 +195,21 @@ impl Pins {
         }
     }
 
-    /// Removes attachments and the maps of this layout, and the directory if nothing else is in it.
+    /// Removes attachments and the maps of all layouts, and the directory if nothing else is in it.
     pub fn remove_all(&self) -> Result<(), PinError> {
         Self::remove(&self.links())?;
         Self::remove(&self.layout)?;
-        // It holds another layout or a tunnel's far end if this fails.
+        self.remove_other_layouts()?;
+        // It holds a tunnel's far end if this fails.
         let _ = fs::remove_dir(&self.root);
         Ok(())
     }
+}
+
+/// Whether this is the name of a layout's directory.
+fn is_layout(name: &str) -> bool {
+    let version = name.strip_prefix('v').unwrap_or_default();
+    !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), PinError> {
@@ -213,4 +245,51 @@ fn is_bpf(path: &Path) -> bool {
     path.ancestors()
         .find_map(|ancestor| statfs(ancestor).ok())
         .is_some_and(|status| status.filesystem_type() == BPF_FS_MAGIC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Pins with maps of three layouts, an attachment and a tunnel's far end.
+    fn pins(root: &Path) -> Pins {
+        let pins = Pins::new(root);
+        for name in ["v1/maps", "v10/maps", "links", "decap/eth0/v2", "vlan"] {
+            fs::create_dir_all(root.join(name)).expect("room");
+        }
+        fs::create_dir_all(pins.maps()).expect("room");
+        for path in ["v1/maps/SLOTS", "v10/maps/SLOTS", "links/eth0", "decap/eth0/link"] {
+            fs::write(root.join(path), "").expect("room");
+        }
+        pins
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let name = |entry: io::Result<fs::DirEntry>| {
+            entry.expect("readable").file_name().into_string().expect("a name")
+        };
+        let mut names: Vec<String> = fs::read_dir(root).expect("a directory").map(name).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn maps_of_other_layouts_go_and_nothing_else() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pins = pins(directory.path());
+        assert!(pins.has_tables());
+        pins.remove_other_layouts().expect("its own");
+        assert!(!pins.has_tables(), "those of this layout are empty");
+        assert_eq!(names(directory.path()), ["decap", "links", LAYOUT, "vlan"]);
+        assert!(pins.maps().is_dir());
+    }
+
+    #[test]
+    fn detaching_leaves_what_is_not_the_balancers() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let pins = pins(directory.path());
+        pins.remove_all().expect("its own");
+        assert_eq!(names(directory.path()), ["decap", "vlan"]);
+        assert!(directory.path().join("decap/eth0/link").exists());
+    }
 }

@@ -15,8 +15,12 @@ use netlink_packet_route::{
 pub(super) enum Entry {
     /// It has heard of it, lately or a while ago.
     Known([u8; 6]),
+    /// It has heard of it, and is asking there whether that is still so.
+    Probed([u8; 6]),
     /// Somebody else says it and looks after it.
     Kept([u8; 6]),
+    /// Somebody else looks after it, and does not say it yet.
+    Awaited,
     /// It is asking for it.
     Asking,
     /// It has asked in vain.
@@ -34,6 +38,7 @@ impl Entry {
             };
             <[u8; 6]>::try_from(bytes.as_slice()).ok()
         });
+        let is_kept = is_kept_by_others(message);
         match (message.header.state, hardware) {
             (NeighbourState::Permanent | NeighbourState::Noarp, Some(hardware)) => {
                 Self::Kept(hardware)
@@ -44,16 +49,14 @@ impl Entry {
                 | NeighbourState::Delay
                 | NeighbourState::Probe,
                 Some(hardware),
-            ) if is_kept_by_others(message) => Self::Kept(hardware),
+            ) if is_kept => Self::Kept(hardware),
+            (NeighbourState::Probe, Some(hardware)) => Self::Probed(hardware),
             (
-                NeighbourState::Reachable
-                | NeighbourState::Stale
-                | NeighbourState::Delay
-                | NeighbourState::Probe,
+                NeighbourState::Reachable | NeighbourState::Stale | NeighbourState::Delay,
                 Some(hardware),
             ) => Self::Known(hardware),
+            _ if is_kept => Self::Awaited,
             (NeighbourState::Incomplete, _) => Self::Asking,
-            (NeighbourState::Failed, _) if is_kept_by_others(message) => Self::Asking,
             (NeighbourState::Failed, _) => Self::Failed,
             _ => Self::Absent,
         }
@@ -62,8 +65,8 @@ impl Entry {
     /// The hardware address, if there is one.
     pub(super) const fn hardware(self) -> Option<[u8; 6]> {
         match self {
-            Self::Known(hardware) | Self::Kept(hardware) => Some(hardware),
-            Self::Asking | Self::Failed | Self::Absent => None,
+            Self::Known(hardware) | Self::Probed(hardware) | Self::Kept(hardware) => Some(hardware),
+            Self::Awaited | Self::Asking | Self::Failed | Self::Absent => None,
         }
     }
 }
@@ -125,7 +128,7 @@ mod tests {
         for (state, expected) in [
             (NeighbourState::Reachable, Entry::Known(HARDWARE)),
             (NeighbourState::Delay, Entry::Known(HARDWARE)),
-            (NeighbourState::Probe, Entry::Known(HARDWARE)),
+            (NeighbourState::Probe, Entry::Probed(HARDWARE)),
             (NeighbourState::Permanent, Entry::Kept(HARDWARE)),
             (NeighbourState::Noarp, Entry::Kept(HARDWARE)),
             (NeighbourState::Stale, Entry::Known(HARDWARE)),
@@ -147,22 +150,25 @@ mod tests {
 
     #[test]
     fn leaves_entries_of_others_to_them() {
-        let learned = |state| {
+        let learned: fn(NeighbourState) -> NeighbourMessage = |state| {
             let mut message = message(state, &HARDWARE);
             message.header.flags = NeighbourFlags::ExtLearned;
             message
         };
-        let managed = |state| {
+        let managed: fn(NeighbourState) -> NeighbourMessage = |state| {
             let mut message = message(state, &HARDWARE);
             let flags = NeighbourAttribute::ExtFlags(NeighbourExtFlags::Managed);
             message.attributes.push(flags);
             message
         };
-        for message in [learned(NeighbourState::Stale), managed(NeighbourState::Stale)] {
-            assert_eq!(Entry::read(&message), Entry::Kept(HARDWARE));
-        }
-        for message in [learned(NeighbourState::Failed), managed(NeighbourState::Failed)] {
-            assert_eq!(Entry::read(&message), Entry::Asking);
+        for read in [learned, managed] {
+            for state in [NeighbourState::Stale, NeighbourState::Probe] {
+                assert_eq!(Entry::read(&read(state)), Entry::Kept(HARDWARE), "{state:?}");
+            }
+            for state in [NeighbourState::Failed, NeighbourState::Incomplete, NeighbourState::None]
+            {
+                assert_eq!(Entry::read(&read(state)), Entry::Awaited, "{state:?}");
+            }
         }
     }
 

@@ -46,7 +46,7 @@ impl Finding {
             Ok(link_source) => link_source,
             Err(fault) => return Self::Fault(fault),
         };
-        let (Entry::Known(destination) | Entry::Kept(destination)) = entry else {
+        let Some(destination) = entry.hardware() else {
             return Self::Unanswered {
                 fault: Fault::Unresolved {
                     next_hop: hop.neighbour,
@@ -110,7 +110,7 @@ mod tests {
             destination: HARDWARE,
             link_source: MAC,
         };
-        for entry in [Entry::Known(HARDWARE), Entry::Kept(HARDWARE)] {
+        for entry in [Entry::Known(HARDWARE), Entry::Probed(HARDWARE), Entry::Kept(HARDWARE)] {
             let finding = Finding::new(TARGET, &hop(None), Some(&eth0()), entry);
             assert_eq!(finding, Finding::Way(expected.clone()));
         }
@@ -177,9 +177,12 @@ mod tests {
 
     #[test]
     fn tells_asking_from_asked() {
-        for (entry, expected) in
-            [(Entry::Absent, false), (Entry::Asking, false), (Entry::Failed, true)]
-        {
+        for (entry, expected) in [
+            (Entry::Absent, false),
+            (Entry::Awaited, false),
+            (Entry::Asking, false),
+            (Entry::Failed, true),
+        ] {
             let finding = Finding::new(TARGET, &hop(None), Some(&eth0()), entry);
             assert!(
                 matches!(finding, Finding::Unanswered { asked_in_vain, .. } if asked_in_vain == expected),

@@ -22,8 +22,8 @@ use super::{
 ///
 /// * Neighbours whose hardware address is not known are asked for at once and then twice a second;
 ///   those that were known, once a second until they are reported.
-/// * Those that are known are probed every two seconds. One that does not answer the kernel's probes,
-///   with its defaults three of one second each, is asked for anew.
+/// * Those that are known are probed twice a second, or as often as a thousand probes a second allow.
+///   One that does not answer in 0.3 s is asked for anew, everybody being asked.
 /// * A neighbour that does not answer is reported ([`Fault::Unresolved`]) after five seconds. One that
 ///   was known is reported as soon as the kernel has marked it failed, which with its defaults takes
 ///   three. Until then its former way stands.

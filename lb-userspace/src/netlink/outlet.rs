@@ -10,14 +10,14 @@ use super::{
 /// The interface by which frames leave.
 ///
 /// An XDP program that runs in a driver cannot send by a VLAN device. It can by the interface below,
-/// and frames keep the tag with which they came.
+/// with the tag in the frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Outlet {
     /// Its index.
     pub(super) interface: u32,
     /// Its name.
     pub(super) name: String,
-    /// The tag that frames must have, if the route names a VLAN device above it.
+    /// The VLAN whose tag frames get, if the route names a VLAN device above it.
     pub(super) vlan: Option<u16>,
 }
 

@@ -96,12 +96,27 @@ impl Reader {
     /// Has the kernel make sure of a neighbour's hardware address, unless somebody else does.
     ///
     /// An error says that the connection is lost.
-    pub(super) async fn probe(&mut self, (interface, address): Neighbour) -> io::Result<()> {
+    pub(super) async fn probe(&mut self, neighbour: Neighbour) -> io::Result<()> {
+        let (interface, address) = neighbour;
         let probed = match self.requests.entry(interface, address).await {
             Ok(Entry::Known(_)) => self.requests.probe(interface, address).await,
             other => other.map(drop),
         };
-        self.forgive((interface, address), probed)
+        self.forgive(neighbour, probed)
+    }
+
+    /// Has the kernel ask everybody for a neighbour that has not answered at the hardware address
+    /// that it knows: of its own accord it would try that address twice more first.
+    ///
+    /// An error says that the connection is lost.
+    pub(super) async fn ask_if_silent(&mut self, neighbour: Neighbour) -> io::Result<()> {
+        let (interface, address) = neighbour;
+        let given_up = match self.requests.entry(interface, address).await {
+            Ok(Entry::Probed(_)) => self.requests.give_up(interface, address).await,
+            other => return self.forgive(neighbour, other.map(drop)),
+        };
+        self.forgive(neighbour, given_up)?;
+        self.ask(neighbour, Entry::Failed).await
     }
 
     async fn try_look(
@@ -151,7 +166,9 @@ impl Reader {
         let entry = self.requests.entry(hop.interface, hop.neighbour).await?;
         match entry {
             // It has answered. When it falls silent it is asked again without delay.
-            Entry::Known(_) | Entry::Kept(_) => drop(self.asked.remove(&neighbour)),
+            Entry::Known(_) | Entry::Probed(_) | Entry::Kept(_) => {
+                self.asked.remove(&neighbour);
+            }
             Entry::Absent => self.ask(neighbour, entry).await?,
             Entry::Failed if !self.was_asked(neighbour) => self.ask(neighbour, entry).await?,
             Entry::Asking if care == Care::Insistent && !self.was_asked(neighbour) => {
@@ -159,7 +176,7 @@ impl Reader {
                 self.forgive(neighbour, forgotten)?;
                 self.ask(neighbour, Entry::Absent).await?;
             }
-            Entry::Failed | Entry::Asking => {}
+            Entry::Failed | Entry::Asking | Entry::Awaited => {}
         }
         // Only now: whoever cancels this before looks again, and has to get as far as asking.
         self.entries.insert(neighbour, entry);

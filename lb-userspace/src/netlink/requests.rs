@@ -85,8 +85,22 @@ impl Requests {
     /// Has the kernel ask a neighbour, at the hardware address that it knows, whether it is still
     /// there; if it is not, the kernel gives it up.
     pub(super) async fn probe(&self, interface: u32, neighbour: IpAddr) -> io::Result<()> {
+        self.set_state(interface, neighbour, NeighbourState::Probe).await
+    }
+
+    /// Has the kernel give a neighbour up, as it does itself after some probes.
+    pub(super) async fn give_up(&self, interface: u32, neighbour: IpAddr) -> io::Result<()> {
+        self.set_state(interface, neighbour, NeighbourState::Failed).await
+    }
+
+    async fn set_state(
+        &self,
+        interface: u32,
+        neighbour: IpAddr,
+        state: NeighbourState,
+    ) -> io::Result<()> {
         let mut question = entry::question(interface, neighbour);
-        question.header.state = NeighbourState::Probe;
+        question.header.state = state;
         let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewNeighbour(question));
         // Not one that is gone meanwhile, and without `NLM_F_REPLACE`, which would also say that an
         // IPv6 neighbour is no router.

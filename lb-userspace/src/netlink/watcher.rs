@@ -37,8 +37,13 @@ pub(super) struct Watcher {
     due_at: Option<Instant>,
     /// Next hops whose hardware addresses are still to be made sure of.
     probes: BTreeSet<Neighbour>,
+    /// Next hops that were probed.
+    probed: BTreeSet<Neighbour>,
+    /// Next hops whose answers are to be there now.
+    answers: BTreeSet<Neighbour>,
+    /// When next hops are probed, or their answers looked at, next.
+    probe_at: Instant,
     retry: Interval,
-    probe: Interval,
     look_anyway: Interval,
 }
 
@@ -56,9 +61,17 @@ const GROUPS: [MulticastGroup; 8] = [
 /// Time between looks at an address that has no way: a machine that comes up is found in less.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Time between probes of a next hop. Nobody else makes sure of it, because packets that an XDP
-/// program sends do not use the kernel's entry: it would be believed for most of a minute.
-const PROBE: Duration = Duration::from_secs(2);
+/// Shortest time between probes of a next hop. Nobody else makes sure of it, because packets that an
+/// XDP program sends do not use the kernel's entry: it would be believed for most of a minute.
+const PROBE: Duration = Duration::from_millis(500);
+
+/// What each next hop adds to the time between probes if there are many, so that no more than a
+/// thousand are probed in a second.
+const PROBE_EACH: Duration = Duration::from_millis(1);
+
+/// Time that a next hop has to answer a probe. Whoever is later than that is asked for once more, and
+/// loses nothing.
+const ANSWER: Duration = Duration::from_millis(300);
 
 /// Time between looks at everything without an event.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
@@ -76,8 +89,10 @@ impl Watcher {
             due: BTreeSet::new(),
             due_at: None,
             probes: BTreeSet::new(),
+            probed: BTreeSet::new(),
+            answers: BTreeSet::new(),
+            probe_at: Instant::now() + PROBE,
             retry: every(RETRY),
-            probe: every(PROBE),
             look_anyway: every(LOOK_ANYWAY),
         })
     }
@@ -148,6 +163,10 @@ impl Watcher {
                 self.reader.probe(neighbour).await?;
                 self.probes.remove(&neighbour);
             }
+            while let Some(neighbour) = self.answers.first().copied() {
+                self.reader.ask_if_silent(neighbour).await?;
+                self.answers.remove(&neighbour);
+            }
             self.collect().await?;
         }
     }
@@ -181,17 +200,28 @@ impl Watcher {
                 self.due.extend(unsettled.map(|(address, _)| *address));
                 self.begin_round();
             }
-            _ = self.probe.tick() => {
-                let settled = self.watched.values().filter(|watched| watched.is_settled());
-                let hops = settled.filter_map(|watched| watched.hop);
-                self.probes = hops.map(|hop| (hop.interface, hop.neighbour)).collect();
-            }
+            () = sleep_until(self.probe_at) => self.probe_or_look(),
             _ = self.look_anyway.tick() => {
                 self.due.extend(self.watched.keys());
                 self.begin_round();
             }
         }
         Ok(())
+    }
+
+    /// Begins to probe all next hops, or to look at the answers of those that were probed.
+    fn probe_or_look(&mut self) {
+        if !self.probed.is_empty() {
+            self.answers = std::mem::take(&mut self.probed);
+            let each = PROBE_EACH * u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
+            self.probe_at = Instant::now() + PROBE.max(each) - ANSWER;
+            return;
+        }
+        let settled = self.watched.values().filter(|watched| watched.is_settled());
+        let hops = settled.filter_map(|watched| watched.hop);
+        self.probes = hops.map(|hop| (hop.interface, hop.neighbour)).collect();
+        self.probed.clone_from(&self.probes);
+        self.probe_at = Instant::now() + if self.probed.is_empty() { PROBE } else { ANSWER };
     }
 
     fn touch(&mut self, change: &Change) {

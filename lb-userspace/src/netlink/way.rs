@@ -15,7 +15,7 @@ pub struct Way {
     pub interface: u32,
     /// Name of that interface.
     pub interface_name: String,
-    /// The VLAN in which packets must come in, because they leave with the tag that they have.
+    /// The VLAN in whose tag packets leave; `None` if they leave with the tags that they have.
     pub vlan: Option<u16>,
     /// Largest IP packet that fits, in bytes: the interface's, or less if the route says so.
     pub mtu: u16,

@@ -200,5 +200,5 @@ fn route(_: Forward, address: &Address) -> Option<Route> {
         IpAddr::V6(_) => IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 2, 1]),
     };
     let link = Link { destination: [2, 0, 0, 0, 0, 3], source: [2, 0, 0, 0, 0, 4] };
-    Some(Route { source: source.into(), next: NextHop { interface: 1, mtu: 1500, link } })
+    Some(Route { source: source.into(), next: NextHop { interface: 1, mtu: 1500, vlan: 0, link } })
 }

@@ -123,6 +123,13 @@ impl Balancer {
         self.settings.replace(0, settings);
     }
 
+    /// Has translated flows count their time-outs with so many kernel ticks a second: with 0 every
+    /// flow is over at once, with the most none ever is.
+    pub fn set_hz(&mut self, hz: u32) {
+        let settings = Settings { hz, ..self.settings[0] };
+        self.settings.replace(0, settings);
+    }
+
     /// The last known tick of the kernel's clock; see [`lb_common::flow::TICK`].
     #[must_use]
     pub const fn now(&self) -> u16 {

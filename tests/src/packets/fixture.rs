@@ -125,6 +125,7 @@ impl Kind {
                 }
                 _ => 1500,
             },
+            vlan: 0,
             link: Link { destination: [2, 0, 0, 0, 1, self.port() as u8], source: BALANCER_LINK },
         };
         (self != Self::NoNextHop).then_some(Route { source: source.into(), next })

@@ -141,16 +141,22 @@ fn vlan_tags_stay_where_they_are() {
     }
 }
 
+/// Changes the byte at this offset into the outer IPv4 or IPv6 header of every tunnel, and expects
+/// the verdict for it, also where nothing is in the tunnel.
+#[track_caller]
+fn expect_of_others(decap: &mut Decap, offsets: [usize; 2], verdict: DecapVerdict) {
+    for case in tunnelled().into_iter().chain(in_gue()) {
+        let at = ETHERNET + offsets[case.outer];
+        let foreign = case.with(|frame| frame[at] ^= 0xff);
+        expect(decap, &foreign, verdict);
+        expect(decap, &foreign[..case.start()], verdict);
+    }
+}
+
 #[test]
 fn tunnels_of_others_pass_unchanged_whatever_is_in_them() {
     let mut decap = decap();
-    for case in tunnelled().into_iter().chain(in_gue()) {
-        let source = ETHERNET + [12 + 2, 8 + 15][case.outer];
-        let foreign = case.with(|frame| frame[source] ^= 0xff);
-        expect(&mut decap, &foreign, DecapVerdict::ForeignSource);
-        let start = case.start();
-        expect(&mut decap, &foreign[..start], DecapVerdict::ForeignSource);
-    }
+    expect_of_others(&mut decap, [12 + 2, 8 + 15], DecapVerdict::ForeignSource);
     // The last address of the prefix of 24 bits, and the first behind it.
     let first = &tunnelled()[0];
     let last = first.with(|frame| frame[ETHERNET + 15] = 255);
@@ -162,13 +168,7 @@ fn tunnels_of_others_pass_unchanged_whatever_is_in_them() {
 #[test]
 fn tunnels_to_others_pass_unchanged_whatever_is_in_them() {
     let mut decap = decap();
-    for case in tunnelled().into_iter().chain(in_gue()) {
-        let destination = ETHERNET + [16 + 3, 24 + 15][case.outer];
-        let foreign = case.with(|frame| frame[destination] ^= 0xff);
-        expect(&mut decap, &foreign, DecapVerdict::ForeignDestination);
-        let start = case.start();
-        expect(&mut decap, &foreign[..start], DecapVerdict::ForeignDestination);
-    }
+    expect_of_others(&mut decap, [16 + 3, 24 + 15], DecapVerdict::ForeignDestination);
     // An address at which clients may aim ends no tunnel unless it is ours.
     for (outer, vip) in VIPS.into_iter().enumerate() {
         let packet = shape(0, VIPS, Transport::Udp).frame();

@@ -176,6 +176,14 @@ fn maps_of_another_shape_are_replaced_without_a_gap() {
     assert_ne!(before.id, after.id);
     assert!(link("decap/eth0/link") && !link("decap-v1"));
 
+    // Another interface's does not hide this one's.
+    fs::create_dir_all(pins("decap-v1/eth9")).unwrap();
+    let shown = decap(&site, 1, "show");
+    assert_eq!(shown.code, 1, "{shown:?}");
+    assert!(shown.stderr.contains("opens tunnels on `eth9`"), "{shown:?}");
+    assert!(!shown.stderr.contains("`eth0`") && shown.stdout.contains("opened"), "{shown:?}");
+    fs::remove_dir_all(pins("decap-v1")).unwrap();
+
     fs::remove_file(pins("decap/eth0/v2/DECAP_GUE_PORT")).unwrap();
     attach(&site, &words);
     for target in targets() {

@@ -146,6 +146,8 @@ fn another_seed_or_other_limits_make_new_tables_and_serve_on() {
         site.start(&config.clone().set(key, value));
         let status = site.json(&["status"]);
         assert_eq!(status["adopted"], false, "{key}: {status}");
+        let log = site.lbd().log();
+        assert!(log.contains("building new ones; flows"), "{key}: what is lost is told: {log}");
         let loads = loads(&site);
         loads.iter().for_each(|load| watch(load, 0, 20));
         for load in loads {

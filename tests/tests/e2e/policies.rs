@@ -66,14 +66,17 @@ fn who_is_denied_gets_no_answer_until_a_reload_allows_it() {
 fn a_limit_holds_for_new_connections_and_over_a_restart() {
     const BURST: u16 = 5;
 
-    // So slow in the long run that none comes back while the test runs.
+    // So slow in the long run that hardly any comes back while the test runs.
     let limit = "max_new_flows_per_source = \"1/m\"\nnew_flow_burst_per_source = 5";
     let config = web(|_| limit.to_owned());
     let mut site = Site::running(1, &config);
     let client = &site.topology.client;
     let open = |port| Connection::open(client, port, vip(Family::V4));
     let mut opened: Vec<_> = (0..BURST).map(|number| open(10_000 + number).unwrap()).collect();
-    assert!(open(10_100).is_err(), "one too many");
+    // One comes back in a minute: slow machines may have to ask more than once.
+    let is_refused =
+        |ports: std::ops::Range<u16>| ports.into_iter().any(|port| open(port).is_err());
+    assert!(is_refused(10_100..10_103), "one too many");
     for connection in &mut opened {
         assert_eq!(connection.who().unwrap(), "be1", "those that have begun go on");
     }
@@ -82,7 +85,10 @@ fn a_limit_holds_for_new_connections_and_over_a_restart() {
     site.kill_lbd();
     site.start(&config);
     site.until_all_are("up");
-    let error = ask(&site, 10_101, vip(Family::V4)).expect_err("the policy is the same");
+    // A full bucket would let all of these in.
+    let mut ports = 10_200..10_200 + BURST;
+    let error = ports.find_map(|port| ask(&site, port, vip(Family::V4)).err());
+    let error = error.expect("the policy is the same");
     assert_ne!(error.kind(), ErrorKind::ConnectionRefused);
 }
 

@@ -1,8 +1,11 @@
 //! Other configurations while lbd runs: SIGHUP and `lbctl apply`.
 
-use std::fs;
+use std::{fs, net::SocketAddr};
 
-use lb_tests::{Load, address::Family};
+use lb_tests::{
+    Load,
+    address::{self, Family},
+};
 
 use crate::site::{
     CONFIG, Site,
@@ -133,4 +136,30 @@ fn what_operators_said_outlives_a_reload() {
     let rows = site.backends();
     assert_eq!(rows.len(), 2, "{rows:?}");
     assert_eq!(site.backend("web/10.0.1.11").state, "drain");
+}
+
+#[test]
+fn a_service_that_takes_what_is_for_the_balancer_is_told_of() {
+    let own = SocketAddr::new(address::balancer(Family::V4), 0);
+    let rest = Service::tcp("rest", own).key("no_backend = \"refuse\"");
+    let web = || Service::tcp("web", vip(Family::V4)).to(Family::V4, 1..=1);
+    let site = Site::running(1, &Config::of([web()]));
+    assert_eq!(site.lbctl(&["status"]).code, 0);
+
+    site.write_config(&Config::of([web(), rest]).to_string());
+    site.hang_up();
+    let named = format!("`rest` takes every TCP packet for {}", own.ip());
+    site.until("the service to be told of", || {
+        let said = site.lbctl(&["status"]);
+        let is_told = said.code == 1 && said.stdout.contains(&named);
+        is_told.then_some(()).ok_or_else(|| format!("{said:?}"))
+    });
+    assert_eq!(site.lbd().log().matches(&named).count(), 1, "the log tells it once");
+
+    site.write_config(&Config::of([web()]).to_string());
+    site.hang_up();
+    site.until("all to be well", || {
+        let said = site.lbctl(&["status"]);
+        (said.code == 0).then_some(()).ok_or_else(|| format!("{said:?}"))
+    });
 }

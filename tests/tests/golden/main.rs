@@ -13,6 +13,7 @@ mod hop_limits;
 mod icmp;
 mod malformed;
 mod nat;
+mod nat_sweep;
 mod prefixes;
 mod refused;
 mod services;
@@ -68,10 +69,15 @@ impl Case {
 
     /// The same under VLAN tags, which stay.
     fn tagged(&self, tags: &[Tag]) -> Self {
-        let name = format!("{} under {tags:?}", self.name);
+        self.retagged(tags, tags)
+    }
+
+    /// The same under VLAN tags, in the place of which others leave.
+    fn retagged(&self, came: &[Tag], leave: &[Tag]) -> Self {
+        let name = format!("{} under {came:?}", self.name);
         let mut expected = self.expected.clone();
-        expected.bytes = tagged(&expected.bytes, tags);
-        Self { name, frame: tagged(&self.frame, tags), trailer: self.trailer, expected }
+        expected.bytes = tagged(&expected.bytes, leave);
+        Self { name, frame: tagged(&self.frame, came), trailer: self.trailer, expected }
     }
 }
 

@@ -69,7 +69,7 @@ fn balancer(ports: u16) -> Balancer {
         }
     }
     let mut balancer = Balancer::load().expect("the kernel takes the program");
-    let next = NextHop { interface: INGRESS, mtu: 1500, link: TO_BACKEND };
+    let next = NextHop { interface: INGRESS, mtu: 1500, vlan: 0, link: TO_BACKEND };
     let route = |_, address: &lb_common::Address| {
         let side = sides().into_iter().find(|side| side.backend == IpAddr::from(*address))?;
         Some(Route { source: side.ours.into(), next })
@@ -190,6 +190,39 @@ fn pings_go_there_and_back() {
     balancer.compare().expect("the same translations");
 }
 
+/// Answers come back under the tags of the backend, and clients get them so.
+#[test]
+fn a_backend_in_a_vlan_takes_what_comes_in_that_vlan() {
+    const VLAN: u16 = 7;
+
+    let mut balancer = balancer(1);
+    for backend in &balancer.arrays().backends[..] {
+        backend.set_next_hop(NextHop { vlan: VLAN, ..backend.next_hop() });
+    }
+    for side in sides() {
+        let syn = side.request(Transport::Tcp(Segment::Syn), CLIENT_PORT, CHOSEN);
+        let ack = side.request(Transport::Tcp(Segment::Ack), CLIENT_PORT, CHOSEN);
+        let [came, leaves] = [0x6000 | VLAN, 0xe000 | VLAN].map(|control| [Tag::customer(control)]);
+        for [came_in, sent] in [&syn, &ack] {
+            for tags in [
+                &[][..],
+                &[Tag::customer(VLAN + 1)],
+                &[Tag::service(VLAN)],
+                &[Tag::customer(VLAN), Tag::customer(VLAN)],
+            ] {
+                let frame = tagged(&came_in.frame(), tags);
+                assert_eq!(verdict(&mut balancer, &frame), Verdict::WrongVlan, "{tags:?}");
+            }
+            let [frame, sent] = [came_in, sent].map(|shape| tagged(&shape.frame(), &came));
+            expect(&mut balancer, &frame, &sent, &TO_BACKEND, "there");
+        }
+        let [answer, sent] = side.answer(Transport::Tcp(Segment::SynAck), CLIENT_PORT, CHOSEN);
+        let [frame, sent] = [answer, sent].map(|shape| tagged(&shape.frame(), &leaves));
+        expect(&mut balancer, &frame, &sent, &TO_CLIENT, "back");
+    }
+    balancer.compare().expect("the same translations");
+}
+
 #[test]
 fn what_belongs_to_no_flow_passes_or_is_dropped() {
     let mut balancer = balancer(10);
@@ -224,6 +257,39 @@ fn ports_are_used_to_the_last_and_the_table_to_its_end() {
     }
     assert_eq!(verdict(&mut many, &side.syn(3999)), Verdict::NatTableFull);
     many.compare().expect("the same translations");
+}
+
+#[test]
+fn flows_take_the_ports_of_those_that_are_over() {
+    for side in sides() {
+        let mut balancer = balancer(3);
+        for more in 0..3 {
+            assert_eq!(verdict(&mut balancer, &side.syn(4000 + more)), Verdict::Transmitted);
+        }
+        assert_eq!(verdict(&mut balancer, &side.syn(5000)), Verdict::NatPortsExhausted);
+        // As if the time of all had gone by: nobody sweeps here.
+        balancer.set_hz(0);
+        for more in 0..30 {
+            assert_eq!(verdict(&mut balancer, &side.syn(5000 + more)), Verdict::Transmitted);
+        }
+        balancer.set_hz(250);
+        assert_eq!(verdict(&mut balancer, &side.syn(6000)), Verdict::NatPortsExhausted);
+        balancer.compare().expect("the same translations");
+    }
+}
+
+#[test]
+fn a_flow_takes_the_place_of_one_that_is_over_in_a_full_table() {
+    let side = &sides()[0];
+    let flows = LIMITS.nat_flows as u16;
+    let mut balancer = balancer(flows + 4);
+    for more in 0..flows {
+        assert_eq!(verdict(&mut balancer, &side.syn(4000 + more)), Verdict::Transmitted);
+    }
+    assert_eq!(verdict(&mut balancer, &side.syn(5000)), Verdict::NatTableFull);
+    balancer.set_hz(0);
+    assert_eq!(verdict(&mut balancer, &side.syn(5000)), Verdict::Transmitted);
+    balancer.compare().expect("the same translations");
 }
 
 #[test]

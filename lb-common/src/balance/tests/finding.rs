@@ -168,3 +168,13 @@ fn an_entry_of_an_address_is_no_service() {
     tables.settings.features = ALL;
     assert_eq!(run(&tables, &bytes), Verdict::NotService);
 }
+
+/// Tables of prefixes have IPv4 addresses in a form that an IPv6 packet can carry.
+#[test]
+fn a_prefix_is_of_one_family() {
+    let tables = held_by(VIP, &[Holder::PrefixPort]);
+    let segment = testing::tcp(1, 80, SYN);
+    assert_eq!(run(&tables, &frame(CLIENT, VIP, TCP, &segment)), Verdict::Transmitted);
+    let mapped = frame("2001:db8::7", &format!("::ffff:{VIP}"), TCP, &segment);
+    assert_eq!(run(&tables, &mapped), Verdict::NotService);
+}

@@ -42,6 +42,16 @@ fn a_later_fragment_alone_is_unmatched() {
     assert_eq!(backend_of(&tables, &later(2)), 2);
 }
 
+/// Fragments follow each other at once, however many datagrams there are.
+#[test]
+fn the_newest_datagrams_find_their_way() {
+    let tables = known();
+    for id in 1..=20_000 {
+        assert_eq!(backend_of(&tables, &first(id, 4000)), 2);
+        assert_eq!(backend_of(&tables, &later(id)), 2, "datagram {id}");
+    }
+}
+
 #[test]
 fn ports_are_forgotten() {
     let mut tables = known();

@@ -140,3 +140,32 @@ fn without_an_entry_echo_requests_pass() {
     add_address(&mut tables, key(VIP, 0, ICMP), AddressEntry::KNOWN);
     assert_eq!(run(&tables, &echo), Verdict::NotTransport);
 }
+
+/// One connection of a client must not take its others along when a slot changes hands.
+#[test]
+fn connections_of_a_client_are_told_apart_in_a_disputed_slot() {
+    let tables = with(policy(flag::BY_ADDRESS), DISPUTED);
+    assert_eq!(backend_of(&tables, &tcp_frame(1111, ACK)), 1);
+    assert_eq!(backend_of(&tables, &tcp_frame(2222, SYN)), 2);
+    assert_eq!(backend_of(&tables, &tcp_frame(1111, ACK)), 1);
+    assert_eq!(backend_of(&tables, &tcp_frame(2222, ACK)), 2);
+}
+
+/// Datagrams can be made up at will; flows of slots that change hands have their place still.
+#[test]
+fn remembered_datagrams_leave_room_for_connections() {
+    let mut tables = serving(DISPUTED);
+    let mut policy = policy(flag::UDP_FLOWS);
+    policy.udp_timeout = 60;
+    under(&mut tables, 2, policy);
+    for port in 1..1000 {
+        run(&tables, &udp_frame(port, b"x"));
+    }
+    let connections = tables.flows.len() as u16;
+    for port in 1..=connections {
+        run(&tables, &tcp_frame(port, ACK));
+    }
+    let remembered = tables.flows.iter().flat_map(FlowSet::iter);
+    let of_previous = remembered.filter(|(_, flow)| flow.backend == DISPUTED.previous).count();
+    assert!(of_previous > usize::from(connections) / 2, "{of_previous} of {connections}");
+}

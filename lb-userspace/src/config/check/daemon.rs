@@ -72,7 +72,8 @@ fn nat_ports(raw: Option<Spanned<String>>) -> Checked<(u16, u16)> {
     };
     let parse = || {
         let (first, last) = text.get_ref().split_once('-')?;
-        Some((first.parse::<u16>().ok()?, last.parse::<u16>().ok()?))
+        let port = |text: &str| text.trim().parse::<u16>().ok();
+        Some((port(first)?, port(last)?))
     };
     parse().filter(|(first, last)| *first > 0 && first <= last).ok_or_else(|| {
         let message =

@@ -29,11 +29,8 @@ impl Tables {
         entered.map_err(|error| refused("PREFIXES", &error))
     }
 
-    /// Makes packets know of addresses what follows from their services.
-    pub(super) fn commit_addresses(
-        &mut self,
-        desired: &[DesiredService],
-    ) -> Result<(), CommitError> {
+    /// Forgets addresses that have no services any more.
+    pub(super) fn retire_addresses(&mut self, desired: &[DesiredService]) {
         let wanted = addresses::facts(desired);
         let gone: Vec<ServiceKey> =
             self.known_addresses.keys().filter(|key| !wanted.contains_key(key)).copied().collect();
@@ -45,8 +42,15 @@ impl Tables {
             self.retire([Retired::Place(place)]);
             self.retire_line(entry.ranges());
         }
+    }
+
+    /// Makes packets know of addresses what follows from their services.
+    pub(super) fn enter_addresses(
+        &mut self,
+        desired: &[DesiredService],
+    ) -> Result<(), CommitError> {
         let mut result = Ok(());
-        for (key, facts) in &wanted {
+        for (key, facts) in &addresses::facts(desired) {
             // One that does not fit does not keep others from changing.
             result = result.and(self.commit_address(key, facts));
         }

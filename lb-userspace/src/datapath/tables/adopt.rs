@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Table};
+use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Slot, Table};
 
-use super::{Placed, Tables};
+use super::{Placed, Retired, Tables};
 use crate::{
     config::Limits,
     datapath::{arrays::Arrays, clock, regions::Regions, tunnels::Tunnels},
@@ -34,6 +34,7 @@ impl Tables {
             replies_per_tick: REPLIES_PER_TICK,
             fragment_mask: arrays.fragments.len() as u32 - 1,
             source_mask: arrays.source_buckets.len() as u32 - 1,
+            hz: clock::hz(),
         };
         let before = arrays.settings[0];
         let is_new = before == Settings::default();
@@ -102,16 +103,34 @@ impl Tables {
         Some(())
     }
 
-    pub(super) fn read_backends(&mut self) {
+    fn read_backends(&mut self) {
+        let places: BTreeMap<u32, u32> =
+            self.services.values().map(|placed| (placed.id, placed.place)).collect();
         // The configuration keeps the last index within 16 bits.
         for id in 1..=(self.arrays.backends.len() - 1) as u16 {
             let backend = &self.arrays.backends[usize::from(id)];
-            let known = self.services.values().any(|placed| placed.id == backend.service);
-            if backend.forward().is_some() && known {
-                self.backends.insert((backend.service, backend.address()), id);
-            } else {
+            let (service, address) = (backend.service, backend.address());
+            let Some(place) = places.get(&service).filter(|_| backend.forward().is_some()) else {
                 self.free_backends.push_back(id);
+                continue;
+            };
+            let Some(other) = self.backends.insert((service, address), id) else { continue };
+            // A replacement whose grace time was cut short, or one that had not come into force.
+            let gone = if self.is_named(*place, other) { id } else { other };
+            if gone == id {
+                self.backends.insert((service, address), other);
             }
+            self.retire([Retired::Backend(gone)]);
         }
+    }
+
+    /// Whether packets of a service come to an entry: by slots, or by server identifiers.
+    fn is_named(&self, place: u32, backend: u16) -> bool {
+        let table = self.arrays.services[place as usize].table();
+        let by_slot = |slot: &Slot| slot.current == backend || slot.previous == backend;
+        let mut servers = self.arrays.servers.entries().iter();
+        self.read(table).iter().any(by_slot)
+            || servers
+                .any(|(key, index)| key.policy == table.policy() && *index == u32::from(backend))
     }
 }

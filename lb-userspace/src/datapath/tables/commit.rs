@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use lb_common::{
-    Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, service::UDP, settings::feature,
+    Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, policy::flag, service::UDP,
+    settings::feature,
 };
 
-use super::{Retired, Tables, entries::Entered};
+use super::{Retired, Tables};
 use crate::{
     datapath::{
         desired::{CommitError, Committed, DesiredMember, DesiredService, Flows, Route},
@@ -32,42 +33,73 @@ impl Tables {
         let features = desired.iter().map(features).fold(0, |all, service| all | service);
         let before = self.arrays.settings[0].features;
         self.announce(features | before);
+        // First what is new: packets find a service until they find the one that takes its place.
+        self.enter(desired, &route, &mut committed);
+        let waiting = self.retired.len();
         self.retire_prefixes(desired);
+        self.retire_addresses(desired);
         self.retire_services(desired);
-        for service in desired {
-            if self.current.get(&service.key) == Some(service) {
-                continue;
-            }
-            let former = self.current.remove(&service.key);
-            match self.commit_service(service, former.as_ref(), &route, &mut committed) {
-                Ok(()) => {
-                    self.current.insert(service.key, service.clone());
-                }
-                Err(error) => {
-                    committed.refused.get_or_insert(error);
-                }
-            }
-        }
-        for result in [self.commit_addresses(desired), self.enter_prefixes(desired)] {
-            if let Err(error) = result {
-                committed.refused.get_or_insert(error);
-            }
+        if committed.refused.is_some() && self.retired.len() > waiting {
+            // There may be room now.
+            committed.refused = None;
+            self.enter(desired, &route, &mut committed);
         }
         // Flows that are translated outlive the services that they began with.
         self.announce(features | before & feature::NAT);
         committed
     }
 
-    pub(super) fn commit_service(
+    /// Lets packets find what is desired.
+    fn enter(
+        &mut self,
+        desired: &[DesiredService],
+        route: &impl Fn(Forward, &Address) -> Option<Route>,
+        committed: &mut Committed,
+    ) {
+        for service in desired {
+            if self.current.get(&service.key) == Some(service) {
+                continue;
+            }
+            if let Err(error) = self.commit_service(service, route, committed) {
+                committed.refused.get_or_insert(error);
+            } else {
+                self.current.insert(service.key, service.clone());
+            }
+        }
+        for result in [self.enter_addresses(desired), self.enter_prefixes(desired)] {
+            if let Err(error) = result {
+                committed.refused.get_or_insert(error);
+            }
+        }
+    }
+
+    fn commit_service(
         &mut self,
         service: &DesiredService,
-        former: Option<&DesiredService>,
         route: &impl Fn(Forward, &Address) -> Option<Route>,
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         let id = self.identify(service, committed)?;
-        let Entered { ids, former: replaced } =
-            self.enter_backends(id, service, route, committed)?;
+        let entered = self.enter_backends(id, service, route)?;
+        if let Err(error) = self.commit_table(id, service, &entered.ids, committed) {
+            self.give_up(entered);
+            return Err(error);
+        }
+        let ids = self.keep(id, entered, committed);
+        self.forget_remembered(service, &ids);
+        self.retire_backends(id, &ids);
+        Ok(())
+    }
+
+    /// Puts a service's table and policy in force. `ids` are the backends' indices in the order of
+    /// the members.
+    fn commit_table(
+        &mut self,
+        id: u32,
+        service: &DesiredService,
+        ids: &[u16],
+        committed: &mut Committed,
+    ) -> Result<(), CommitError> {
         let members: Vec<selection::Member> = service.members.iter().map(member).collect();
         let owners = selection::table(&members, self.salt).map(|owners| {
             owners.into_iter().map(|owner| ids[usize::from(owner)]).collect::<Vec<_>>()
@@ -86,7 +118,7 @@ impl Tables {
         };
         let place = self.services[&service.key].place as usize;
         let before = self.arrays.services[place].table();
-        let policy = self.enter_policy(service, &ids, before.policy())?;
+        let policy = self.enter_policy(service, ids, before.policy())?;
         if slots != old || !before.is_present() {
             self.forget_stale(id, &old, &slots);
             self.publish(service.key, &slots, policy)?;
@@ -99,24 +131,17 @@ impl Tables {
         if policy != before.policy() {
             self.retire_policy(before.policy());
         }
-        self.forget_remembered(service, former, &ids);
-        self.retire(replaced);
-        self.retire_backends(id, &ids);
         Ok(())
     }
 
     /// Backends that have just gone down lose the flows that are remembered whatever slots say.
-    fn forget_remembered(
-        &self,
-        service: &DesiredService,
-        former: Option<&DesiredService>,
-        ids: &[u16],
-    ) {
+    fn forget_remembered(&self, service: &DesiredService, ids: &[u16]) {
         if !matches!(service.policy.udp, DesiredUdp::Remember(_)) {
             return;
         }
         let leaves = |member: &DesiredMember| member.flows == Flows::Leave;
         let has_left = |address: &Address| {
+            let former = self.current.get(&service.key);
             let members = former.map_or(&[][..], |former| &former.members);
             members.iter().any(|member| member.address == *address && leaves(member))
         };
@@ -189,6 +214,20 @@ impl Tables {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
         }
         Ok(Table::new(start, len.trailing_zeros() as u8))
+    }
+
+    /// Whether packets find a service that translates.
+    #[must_use]
+    pub fn translates(&self) -> bool {
+        self.services.values().any(|placed| {
+            let table = self.arrays.services[placed.place as usize].table();
+            self.arrays.policies[table.policy() as usize].flags & flag::NAT != 0
+        })
+    }
+
+    /// Packets do not look for translated flows any more: there are none.
+    pub fn end_translation(&mut self) {
+        self.announce(self.arrays.settings[0].features & !feature::NAT);
     }
 
     /// Tells packets which further look-ups they need.

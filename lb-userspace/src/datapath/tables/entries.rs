@@ -8,13 +8,13 @@ use crate::datapath::{
     places,
 };
 
-/// The entries of a service's backends.
+/// The entries of a service's backends, before packets come to them.
 #[derive(Default)]
 pub(super) struct Entered {
     /// Their indices in the order of the members.
     pub(super) ids: Vec<u16>,
-    /// Entries that new ones replace. The table in force still names them.
-    pub(super) former: Vec<Retired>,
+    /// Those that were made for it.
+    fresh: Vec<(Address, u16)>,
 }
 
 impl Tables {
@@ -73,13 +73,14 @@ impl Tables {
         Some(path.place)
     }
 
-    /// The index of each member's entry, in their order; new members get one.
+    /// The index of each member's entry, in their order. New members get one, and those that are
+    /// reached in another way than before get another one. Those in use stay as they are until
+    /// [`Tables::keep`]; without room for all nothing is entered.
     pub(super) fn enter_backends(
         &mut self,
         id: u32,
         service: &DesiredService,
         route: &impl Fn(Forward, &Address) -> Option<Route>,
-        committed: &mut Committed,
     ) -> Result<Entered, CommitError> {
         let mut entered = Entered::default();
         for member in &service.members {
@@ -89,21 +90,48 @@ impl Tables {
                 let same_port = service.forward != Forward::Nat || entry.port() == member.port;
                 entry.forward() == Some(service.forward) && same_port
             };
-            let index = match known.filter(same_way) {
-                Some(index) => index,
-                None => {
-                    let index = self.enter_backend(id, service, member, route)?;
-                    committed.new_backends.push(index);
-                    entered.former.extend(known.map(Retired::Backend));
-                    index
+            if let Some(index) = known.filter(same_way) {
+                entered.ids.push(index);
+                continue;
+            }
+            match self.enter_backend(id, service, member, route) {
+                Ok(index) => {
+                    entered.fresh.push((member.address, index));
+                    entered.ids.push(index);
                 }
-            };
-            entered.ids.push(index);
+                Err(error) => {
+                    self.give_up(entered);
+                    return Err(error);
+                }
+            }
         }
         Ok(entered)
     }
 
-    pub(super) fn enter_backend(
+    /// Takes over entries that packets come to now, and retires those that they replace. Returns
+    /// the indices in the order of the members.
+    pub(super) fn keep(
+        &mut self,
+        service: u32,
+        entered: Entered,
+        committed: &mut Committed,
+    ) -> Vec<u16> {
+        for (address, index) in entered.fresh {
+            committed.new_backends.push(index);
+            let former = self.backends.insert((service, address), index);
+            self.retire(former.map(Retired::Backend));
+        }
+        entered.ids
+    }
+
+    /// Gives back entries that no packet has come to.
+    pub(super) fn give_up(&mut self, entered: Entered) {
+        for (_, index) in entered.fresh {
+            self.give_backend(index);
+        }
+    }
+
+    fn enter_backend(
         &mut self,
         service: u32,
         desired: &DesiredService,
@@ -123,7 +151,6 @@ impl Tables {
             if desired.forward == Forward::Nat { entry.at_port(member.port) } else { entry };
         entry.set_next_hop(route.map_or(NextHop::default(), |route| route.next));
         self.arrays.backends.replace(usize::from(index), entry);
-        self.backends.insert((service, *address), index);
         Ok(index)
     }
 

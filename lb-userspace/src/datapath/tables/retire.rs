@@ -81,12 +81,15 @@ impl Tables {
             Retired::Line(line) => self.free_lines.push_back(line),
             // Nothing holds a place but that somebody may be reading it.
             Retired::Place(_) => {}
-            Retired::Backend(index) => {
-                let unused = self.arrays.backends[usize::from(index)].unused();
-                self.arrays.backends.replace(usize::from(index), unused);
-                self.free_backends.push_back(index);
-            }
+            Retired::Backend(index) => self.give_backend(index),
         }
+    }
+
+    /// Gives back an entry that no packet reads.
+    pub(super) fn give_backend(&mut self, index: u16) {
+        let unused = self.arrays.backends[usize::from(index)].unused();
+        self.arrays.backends.replace(usize::from(index), unused);
+        self.free_backends.push_back(index);
     }
 
     pub(super) fn reclaim_now(&mut self) {

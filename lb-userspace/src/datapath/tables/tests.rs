@@ -1,5 +1,6 @@
 mod addresses;
 mod anything;
+mod entries;
 mod policies;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -49,7 +50,7 @@ fn service(number: u8, members: &[(u8, u32, Flows)]) -> DesiredService {
 
 fn route(_: Forward, _: &Address) -> Option<Route> {
     let link = Link { destination: [2; 6], source: [4; 6] };
-    Some(Route { source: address(1), next: NextHop { interface: 3, mtu: 1500, link } })
+    Some(Route { source: address(1), next: NextHop { interface: 3, mtu: 1500, vlan: 0, link } })
 }
 
 fn commit(tables: &mut Tables, desired: &[DesiredService]) -> Committed {

@@ -125,7 +125,7 @@ fn routes(ways: impl Fn(u16) -> u8) -> BTreeMap<Address, Route> {
         let (interface, mtu) = chosen(&WAYS, way & 0xf);
         let link = Link { destination: [2, 0, 0, 0, 1, number as u8], source: BALANCER_LINK };
         let source: IpAddr = parsed(BACKEND_SOURCES[usize::from(ipv6)]);
-        let next = NextHop { interface, mtu, link };
+        let next = NextHop { interface, mtu, vlan: 0, link };
         let route = Route { source: source.into(), next };
         (interface != 0).then(|| (backend(number, ipv6), route))
     });

@@ -91,8 +91,8 @@ impl HostWorld {
             .context("tables that are not empty")?;
         configuration.fill(&mut tables)?;
         let mut settings = view()?;
-        let inserts_per_tick = configuration.inserts_per_tick;
-        settings.replace(0, Settings { inserts_per_tick, ..settings[0] });
+        let (inserts_per_tick, hz) = (configuration.inserts_per_tick, configuration.hz());
+        settings.replace(0, Settings { inserts_per_tick, hz, ..settings[0] });
         Ok(Self { tables, changing: Changing::new(&lengths, LIMITS.services, Self::NOW) })
     }
 

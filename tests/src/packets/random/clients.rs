@@ -8,13 +8,15 @@ use lb_common::{ServiceKey, service};
 use super::{keys::random_destination, once_in, one_of};
 use crate::packets::{Segment, Shape, Transport, quic};
 
-const CLIENTS: [&str; 6] = [
+const CLIENTS: [&str; 7] = [
     "198.51.100.7",
     "198.51.100.8",
     "203.0.113.255",
     "2001:db8::7",
     "2001:db8::8",
     "2001:db8:ffff::7",
+    // Nobody's, but somebody may write it: the form in which tables of prefixes have 198.51.100.7.
+    "::ffff:198.51.100.7",
 ];
 /// Prefixes that some of them are in, and one that none is in.
 pub(super) const PREFIXES: [(&str, u8); 7] = [

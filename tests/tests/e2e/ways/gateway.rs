@@ -47,7 +47,8 @@ fn connections_follow_a_route_to_another_gateway() {
     }
 }
 
-fn follow_a_route_to_another_gateway(mode: &str) {
+/// A balancer whose tunnels to backend 3 go by the first gateway.
+fn behind_gateways(mode: &str) -> Site {
     let services = Family::ALL
         .into_iter()
         .flat_map(|family| pair(vip(family)).map(|service| service.to(family, 3..=3).by_tunnel()));
@@ -57,6 +58,11 @@ fn follow_a_route_to_another_gateway(mode: &str) {
     route_by(&site, address::gateway);
     site.start(&Config::of(services).set("xdp_mode", &format!("\"{mode}\"")));
     site.until_all_are("up");
+    site
+}
+
+fn follow_a_route_to_another_gateway(mode: &str) {
+    let site = behind_gateways(mode);
     let shown = site.json(&["backend", "show", "tcp-10.200.0.1/10.0.1.13"])["backends"][0].clone();
     let next_hop = shown["next_hop"].as_str().unwrap();
     assert!(next_hop.ends_with("via eth0, gateway 10.0.1.254"), "{next_hop}");
@@ -89,15 +95,7 @@ fn follow_a_route_to_another_gateway(mode: &str) {
 /// Nothing is lost if both gateways work.
 #[test]
 fn a_route_that_moves_between_good_gateways_loses_nothing() {
-    let services = Family::ALL
-        .into_iter()
-        .flat_map(|family| pair(vip(family)).map(|service| service.to(family, 3..=3).by_tunnel()));
-    let mut site = Site::new(3);
-    open_gateways(&site);
-    site.open_tunnels();
-    route_by(&site, address::gateway);
-    site.start(&Config::of(services));
-    site.until_all_are("up");
+    let site = behind_gateways("auto");
     let loads = datagrams(&site, vip);
     for _ in 0..5 {
         route_by(&site, |family| address::backend(family, 2));

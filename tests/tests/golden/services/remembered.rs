@@ -13,8 +13,8 @@ use super::{
     DesiredPolicy, DesiredService, FIRST, Kind, SECOND, Site, THIRD, leaving, service, with,
 };
 
-/// Few enough for the smallest of caches.
-const FLOWS: u16 = 8;
+/// Few enough for half of the smallest of caches.
+const FLOWS: u16 = 4;
 
 fn remembering(backends: &[Kind]) -> DesiredService {
     let udp = DesiredUdp::Remember(Duration::from_secs(600));

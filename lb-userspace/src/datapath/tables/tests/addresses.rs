@@ -141,3 +141,45 @@ fn as_many_addresses_fit_as_services() {
         assert_eq!(tables.known_addresses.len(), 0);
     }
 }
+
+/// What comes to a port while another configuration of its services is being entered.
+fn found_during(before: &[DesiredService], after: &[DesiredService], last: u8, port: u16) -> bool {
+    let mut tables = tables();
+    commit(&mut tables, before);
+    assert!(found(&tables, last, port).is_some());
+    let seen = std::cell::Cell::new(false);
+    let arrays = std::ptr::from_ref(&tables.arrays);
+    let committed = tables.commit(after, |forward, address| {
+        // SAFETY: the arrays stay where they are, and are read as packets do meanwhile.
+        let arrays = unsafe { &*arrays };
+        let address_key = IpAddr::from([10, 200, 0, last]);
+        let key = ServiceKey::new(address_key.into(), port, TCP);
+        seen.set(find::any(arrays, &arrays.settings[0], &key).table.is_present());
+        route(forward, address)
+    });
+    assert_eq!(committed.refused, None);
+    assert!(found(&tables, last, port).is_some());
+    seen.get()
+}
+
+#[test]
+fn packets_find_the_former_service_until_they_find_the_one_in_its_place() {
+    let narrow = [range(1, 1000, 1999)];
+    let wide = [range(1, 500, 1999)];
+    assert!(found_during(&narrow, &wide, 1, 1500));
+    assert!(found_during(&wide, &narrow, 1, 1500));
+    assert!(found_during(&[prefix(25, 80)], &[prefix(24, 80)], 1, 80));
+    assert!(found_during(&[prefix(24, 80)], &[service(1, &[(12, 100, STAY)])], 1, 80));
+}
+
+#[test]
+fn what_is_not_desired_makes_room_for_what_is() {
+    let mut tables = tables();
+    let eight: Vec<DesiredService> =
+        (1..=8).map(|number| service(number, &[(11, 100, STAY), (12, 100, STAY)])).collect();
+    commit(&mut tables, &eight);
+    let others: Vec<DesiredService> =
+        (11..=18).map(|number| service(number, &[(11, 100, STAY), (12, 100, STAY)])).collect();
+    assert_eq!(commit(&mut tables, &others).tables.len(), 8);
+    assert_eq!((tables.services.len(), tables.backends.len()), (8, 16));
+}

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lb_common::{FlowSet, ServiceKey, Table, flow::Remembered, policy::flag, service};
+use lb_common::{
+    FlowSet, ServiceKey, Table, flow::Remembered, policy::flag, service, settings::feature,
+};
 
 use super::*;
 use crate::datapath::{
@@ -244,4 +246,22 @@ fn slots_of_udp_have_no_past_and_what_is_remembered_is_not_erased() {
 
 fn rule_prefix(last: u8) -> MappedPrefix {
     MappedPrefix::new(&IpAddr::from([198, 51, 100, last]).into(), 32)
+}
+
+#[test]
+fn packets_look_for_translated_flows_until_somebody_says_that_there_are_none() {
+    let features = |tables: &Tables| tables.arrays.settings[0].features;
+    let policy = DesiredPolicy { nat_ports: Some((1024, 2047)), ..DesiredPolicy::default() };
+    let desired = DesiredService { forward: Forward::Nat, ..with(policy, &TWO) };
+    let mut tables = tables();
+    commit(&mut tables, std::slice::from_ref(&desired));
+    assert_eq!((features(&tables), tables.translates()), (feature::NAT, true));
+    commit(&mut tables, &[]);
+    assert_eq!((features(&tables), tables.translates()), (feature::NAT, false));
+    let mut tables = adopted(tables);
+    assert_eq!(features(&tables), feature::NAT);
+    tables.end_translation();
+    assert_eq!(features(&tables), 0);
+    commit(&mut tables, &[desired]);
+    assert_eq!(features(&tables), feature::NAT);
 }

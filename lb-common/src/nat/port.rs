@@ -1,0 +1,127 @@
+//! The port that a translated flow shows to its backend.
+//!
+//! A port is free if the entry of its answers can be added. One that is taken is taken over if its
+//! flow has been silent for too long: nat goes on while no daemon removes what is over.
+
+use super::{
+    DEFAULT_PORTS, Tuple,
+    entry::Translation,
+    open::{entry, translated},
+    ticks::Ticks,
+};
+use crate::{
+    frame::Frame,
+    policy::Policy,
+    settings::Settings,
+    tables::{NotAdded, Tables},
+    uncommon::{Beside, Step, Work},
+    verdict::Verdict,
+};
+
+/// Ports that are tried before a flow is dropped: a range of so many is used to its last port, and
+/// of a larger one 99 % at an even load.
+pub const MOST_PROBES: u32 = 32;
+
+/// Tries one port for a flow, by adding the entry of its answers: one a step, since the verifier
+/// would follow a loop here into each of its rounds.
+#[inline(always)]
+pub(crate) fn take_port<F: Frame, T: Tables>(
+    work: &mut Work,
+    frame: &F,
+    beside: &Beside<'_, T>,
+) -> Step {
+    let Beside { tables, settings, policy } = beside;
+    let Some(backend) = tables.backend(work.backend) else {
+        return Verdict::NoBackend.into();
+    };
+    let tuple = Tuple::of_request(&work.seen.packet);
+    let range = Range::of(policy);
+    let port = range.port(work.flow, work.probes);
+    let key = translated(&tuple, backend, port).reversed();
+    let answer = entry(work, *tables, frame, tuple.reversed(), !work.delta);
+    match add(*tables, settings, &key, &answer) {
+        Ok(()) => {
+            work.port = port;
+            Step::Enter
+        }
+        Err(refused) => next(work, &range, refused),
+    }
+}
+
+/// What follows a port that was not to be had.
+#[inline(always)]
+fn next(work: &mut Work, range: &Range, refused: NotAdded) -> Step {
+    work.is_full |= matches!(refused, NotAdded::Full);
+    work.probes += 1;
+    if work.probes < MOST_PROBES && work.probes < range.count {
+        return Step::TakePort;
+    }
+    let verdict = if work.is_full { Verdict::NatTableFull } else { Verdict::NatPortsExhausted };
+    Step::Done(verdict)
+}
+
+/// The ports of a policy's flows.
+struct Range {
+    first: u32,
+    count: u32,
+}
+
+impl Range {
+    #[inline(always)]
+    fn of(policy: &Policy) -> Self {
+        let ports = if policy.nat_ports == 0 { DEFAULT_PORTS } else { policy.nat_ports };
+        let (first, last) = (ports & 0xffff, ports >> 16);
+        // A range that ends before it begins has its first port alone.
+        Self { first, count: if last < first { 1 } else { last - first + 1 } }
+    }
+
+    /// The port that a flow tries after so many others, fewer than there are: all in a row, from
+    /// the one on that its hash names.
+    #[inline(always)]
+    fn port(&self, flow: u64, probes: u32) -> u16 {
+        let start = ((flow >> 32).wrapping_mul(u64::from(self.count)) >> 32) as u32;
+        let offset = start + probes;
+        let offset = if offset >= self.count { offset - self.count } else { offset };
+        (self.first + offset) as u16
+    }
+}
+
+/// Adds the entry of a flow's answers, in the place of a flow that is over if need be. In a full
+/// table, too, that makes room.
+#[inline(always)]
+fn add<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    key: &Tuple,
+    answer: &Translation,
+) -> Result<(), NotAdded> {
+    let Err(refused) = tables.add_translation(key, answer) else { return Ok(()) };
+    if !make_room(tables, settings, key) {
+        return Err(refused);
+    }
+    tables.add_translation(key, answer)
+}
+
+/// Removes the flow whose answers have this key, if it is over. Another processor may do so at the
+/// same moment, and remove what has just been added here: such a flow has half of its entries, and
+/// begins anew.
+#[inline(always)]
+fn make_room<T: Tables>(tables: &T, settings: &Settings, key: &Tuple) -> bool {
+    let Some(answer) = tables.translation(key) else { return false };
+    let ticks = Ticks { now: tables.now(), hz: settings.hz };
+    let there = answer.tuple.reversed();
+    match tables.translation(&there) {
+        Some(request) if request.tuple == key.reversed() => {
+            if !ticks.is_over(request, answer) {
+                return false;
+            }
+            // The request's first: a packet that still comes begins the flow anew.
+            tables.remove_translation(&there);
+        }
+        // Another processor may be about to add the request's.
+        _ if !ticks.is_silent(answer) => return false,
+        _ => {}
+    }
+    tables.remove_translation(key);
+    true
+}
