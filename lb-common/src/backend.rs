@@ -1,13 +1,15 @@
 //! `BACKENDS`: servers behind services, and how to reach them.
 
-use crate::shared::{SharedU16, SharedU32, SharedU64};
+mod kind;
 
 use crate::{
     address::Address,
     checksum,
     forward::{Forward, IP_IN_IP, OUTER_HOP_LIMIT},
     service::UDP,
+    shared::{SharedU16, SharedU32, SharedU64},
 };
+use kind::Kind;
 
 /// In the place of an interface's index: the backend is this machine, and packets for it go to the
 /// network stack. Not the index of `lo`, which test runs of the kernel have packets come in by.
@@ -63,41 +65,6 @@ pub struct Backend {
 
 const _: () = assert!(size_of::<Backend>() == 64);
 
-/// What kind of backend this is, in one word: twelve bits of the VLAN of [`NextHop::vlan`], three of
-/// [`Forward`] as a number, of which 0 is an unused entry, and one that says that the backend's
-/// address is an IPv6 address.
-#[derive(Clone, Copy)]
-struct Kind(u16);
-
-impl Kind {
-    const VLAN: u16 = 0xfff;
-    const FORWARD: u32 = 12;
-    const IPV6: u16 = 0x8000;
-
-    const fn new(forward: Forward, is_ipv6: bool) -> Self {
-        Self((forward as u16) << Self::FORWARD | if is_ipv6 { Self::IPV6 } else { 0 })
-    }
-
-    const fn in_vlan(self, vlan: u16) -> Self {
-        Self(self.0 & !Self::VLAN | vlan & Self::VLAN)
-    }
-
-    #[inline(always)]
-    const fn forward(self) -> Option<Forward> {
-        Forward::from_number((self.0 >> Self::FORWARD & 7) as u8)
-    }
-
-    #[inline(always)]
-    const fn is_ipv6(self) -> bool {
-        self.0 & Self::IPV6 != 0
-    }
-
-    #[inline(always)]
-    const fn vlan(self) -> u16 {
-        self.0 & Self::VLAN
-    }
-}
-
 impl Backend {
     /// An entry whose next hop is not known yet. `source` is the outer source address of tunnels
     /// and has the family of `destination`; `l2` does not use it.
@@ -111,7 +78,7 @@ impl Backend {
     ) -> Self {
         Self {
             generation: SharedU16::new(generation),
-            kind: SharedU16::new(Kind::new(forward, destination.is_ipv6()).0),
+            kind: SharedU16::new(Kind::new(forward, destination.is_ipv6()).word()),
             outer_checksum: outer_checksum(forward, destination, source),
             service,
             destination: destination.words(),
@@ -158,7 +125,7 @@ impl Backend {
 
     #[inline(always)]
     fn kind(&self) -> Kind {
-        Kind(self.kind.load())
+        Kind::from_word(self.kind.load())
     }
 
     /// See [`NextHop::vlan`].
@@ -276,7 +243,7 @@ impl Backend {
         self.link_head.store(u64::from_ne_bytes([a, b, c, d, e, f, g, h]));
         self.link_tail.store(u32::from_ne_bytes([i, j, k, l]));
         self.mtu.store(next.mtu);
-        self.kind.store(self.kind().in_vlan(next.vlan).0);
+        self.kind.store(self.kind().in_vlan(next.vlan).word());
         self.interface.store(next.interface);
     }
 }

@@ -18,8 +18,9 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Ports that are tried before a flow is dropped: a range of so many is used to its last port, and
-/// of a larger one 99 % at an even load.
+/// Ports that are tried before a flow is dropped. A range of so many is used to its last port. Of a
+/// larger one, where tries are spread, one flow in 500 finds none at a load of 80 to 85 %, and one in
+/// ten at 90 to 95 %.
 pub const MOST_PROBES: u32 = 32;
 
 /// Tries one port for a flow, by adding the entry of its answers: one a step, since the verifier
@@ -75,13 +76,22 @@ impl Range {
         Self { first, count: if last < first { 1 } else { last - first + 1 } }
     }
 
-    /// The port that a flow tries after so many others, fewer than there are: all in a row, from
-    /// the one on that its hash names.
+    /// The port that a flow tries after so many others, fewer than there are.
+    ///
+    /// A small range is tried in a row, from the port on that the flow's hash names. In a large one
+    /// rows grow together until a twelfth of new flows finds none at a load of 80 %, so each try
+    /// hashes anew.
     #[inline(always)]
     fn port(&self, flow: u64, probes: u32) -> u16 {
-        let start = ((flow >> 32).wrapping_mul(u64::from(self.count)) >> 32) as u32;
-        let offset = start + probes;
-        let offset = if offset >= self.count { offset - self.count } else { offset };
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+        let within = |hash: u64| ((hash >> 32).wrapping_mul(u64::from(self.count)) >> 32) as u32;
+        let offset = if self.count <= MOST_PROBES {
+            let offset = within(flow) + probes;
+            if offset >= self.count { offset - self.count } else { offset }
+        } else {
+            within((flow ^ flow << 32).wrapping_mul(GOLDEN.wrapping_mul(u64::from(2 * probes + 1))))
+        };
         (self.first + offset) as u16
     }
 }

@@ -3,11 +3,11 @@
 use super::state;
 use crate::service::{TCP, UDP};
 
-/// TCP before the backend has answered. RFC 5382 REQ-5 wants 240 s for connections that are only
-/// half open; shorter, since those are what floods are made of, and a client that still wants one
-/// sends its SYN again before.
-pub const TCP_UNANSWERED: u32 = 60;
-/// TCP before both sides have sent anything but SYN, or once one side has closed: RFC 5382 REQ-5,
+/// TCP before the backend has answered, and before the client has answered that. RFC 5382 REQ-5 wants
+/// 240 s for connections that are only half open; shorter, since those are what floods are made of
+/// (backends answer them), and a client that still wants one sends its SYN again before.
+pub const TCP_UNANSWERED: u32 = 30;
+/// TCP before the backend has sent anything but SYN, or once one side has closed: RFC 5382 REQ-5,
 /// "transitory".
 pub const TCP_TRANSITORY: u32 = 240;
 /// TCP while it is open: 2 hours and 4 minutes, RFC 5382 REQ-5.
@@ -37,7 +37,7 @@ pub const fn timeout(protocol: u8, request: u32, answer: u32) -> u32 {
     match protocol {
         TCP if either & state::RST != 0 => TCP_RESET,
         TCP if both & state::FIN != 0 => TCP_CLOSED,
-        TCP if answer & state::SEEN == 0 => TCP_UNANSWERED,
+        TCP if answer & state::SEEN == 0 || request & state::CONNECTED == 0 => TCP_UNANSWERED,
         TCP if either & state::FIN != 0 || both & state::CONNECTED == 0 => TCP_TRANSITORY,
         TCP => TCP_ESTABLISHED,
         UDP if answer & state::SEEN == 0 => UDP_UNANSWERED,
@@ -67,7 +67,7 @@ mod tests {
         let mut states = [0, 0];
         let story = [
             (0, SYN, TCP_UNANSWERED),
-            (1, SYN | ACK, TCP_TRANSITORY),
+            (1, SYN | ACK, TCP_UNANSWERED),
             (0, ACK, TCP_TRANSITORY),
             (1, ACK, TCP_ESTABLISHED),
             (0, FIN | ACK, TCP_TRANSITORY),

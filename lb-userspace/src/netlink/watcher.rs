@@ -213,8 +213,7 @@ impl Watcher {
     fn probe_or_look(&mut self) {
         if !self.probed.is_empty() {
             self.answers = std::mem::take(&mut self.probed);
-            let each = PROBE_EACH * u32::try_from(self.answers.len()).unwrap_or(u32::MAX);
-            self.probe_at = Instant::now() + PROBE.max(each) - ANSWER;
+            self.probe_at = Instant::now() + between_probes(self.answers.len()) - ANSWER;
             return;
         }
         let settled = self.watched.values().filter(|watched| watched.is_settled());
@@ -245,8 +244,25 @@ impl Watcher {
     }
 }
 
+/// Time between probes of each of so many next hops.
+fn between_probes(hops: usize) -> Duration {
+    PROBE.max(PROBE_EACH * u32::try_from(hops).unwrap_or(u32::MAX))
+}
+
 fn every(period: Duration) -> Interval {
     let mut interval = interval_at(Instant::now() + period, period);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     interval
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_next_hops_are_probed_less_often() {
+        for (hops, expected) in [(0, 500), (1, 500), (500, 500), (501, 501), (65_535, 65_535)] {
+            assert_eq!(between_probes(hops), Duration::from_millis(expected), "{hops}");
+        }
+    }
 }

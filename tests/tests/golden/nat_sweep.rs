@@ -102,7 +102,8 @@ fn flows_are_forgotten_after_their_time_and_not_before() {
     for (protocol, states, seconds) in [
         (TCP, [OPEN, OPEN], timeout::TCP_ESTABLISHED),
         (TCP, [state::SEEN, 0], timeout::TCP_UNANSWERED),
-        (TCP, [state::SEEN, state::SEEN], timeout::TCP_TRANSITORY),
+        (TCP, [state::SEEN, state::SEEN], timeout::TCP_UNANSWERED),
+        (TCP, [OPEN, state::SEEN], timeout::TCP_TRANSITORY),
         (TCP, [fin, OPEN], timeout::TCP_TRANSITORY),
         (TCP, [OPEN, fin], timeout::TCP_TRANSITORY),
         (TCP, [fin, fin], timeout::TCP_CLOSED),
@@ -122,7 +123,7 @@ fn flows_are_forgotten_after_their_time_and_not_before() {
         table.pass(seconds);
         assert_eq!(table.entries(), 0, "{protocol} {states:?} after {seconds} s");
     }
-    assert_eq!(table.sweep.expired(), 11);
+    assert_eq!(table.sweep.expired(), 12);
 }
 
 #[test]

@@ -155,7 +155,7 @@ pub(super) fn random_next_hop(rng: &mut Rng) -> NextHop {
     NextHop {
         interface: one_of(rng, &[I, I, I, I, I, I, 2, 2, u32::MAX, 0]),
         mtu: one_of(rng, &[1500, 1500, 1500, 1500, 3500, 65_535, 1280, 100, 60, 0]),
-        vlan: one_of(rng, &[0, 0, 0, 0, 5, 0xfff]),
+        vlan: one_of(rng, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0xfff]),
         link,
     }
 }

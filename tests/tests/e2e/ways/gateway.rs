@@ -95,7 +95,7 @@ fn follow_a_route_to_another_gateway(mode: &str) {
 /// Nothing is lost if both gateways work.
 #[test]
 fn a_route_that_moves_between_good_gateways_loses_nothing() {
-    let site = behind_gateways("auto");
+    let site = behind_gateways("native");
     let loads = datagrams(&site, vip);
     for _ in 0..5 {
         route_by(&site, |family| address::backend(family, 2));

@@ -3,7 +3,11 @@
 use lb_tests::{Host, address::Family};
 
 use super::{expect_service, pair};
-use crate::site::{Site, config::Config, vip, xdp};
+use crate::site::{
+    Site,
+    config::{Config, Service},
+    vip, xdp,
+};
 
 /// The VLAN, and the addresses of the router, the balancer and the backends in it.
 const VLAN: u16 = 7;
@@ -58,6 +62,37 @@ fn config(interface: &str, mode: &str) -> Config {
         .set("xdp_mode", &format!("\"{mode}\""))
 }
 
+/// Clients' frames come in without a tag, and backends are reached by the VLAN's device.
+#[test]
+fn frames_get_the_tag_of_a_backends_vlan() {
+    for mode in ["native", "generic"] {
+        let mut site = site();
+        for family in Family::ALL {
+            let (services, hop) =
+                (lb_tests::address::services(family), lb_tests::address::balancer(family));
+            site.topology.router.ip(&format!("route replace {services} via {hop}")).unwrap();
+        }
+        let services = Family::ALL.into_iter().flat_map(|family| {
+            let empty = [Service::tcp, Service::udp].into_iter().zip(["tcp", "udp"]);
+            empty.map(move |(service, name)| {
+                let name = format!("{name}-{}", vip(family).ip()).replace(':', "-");
+                let backends = [11, 12].map(|host| address(family, host));
+                backends.iter().fold(service(&name, vip(family)), |service, backend| {
+                    let (backend, _) = backend.split_once('/').expect("a prefix");
+                    service.weighted(backend.parse().expect("an address"), 100)
+                })
+            })
+        });
+        let config = Config::of(services).set("xdp_mode", &format!("\"{mode}\""));
+        site.start(&config);
+        site.until_all_are("up");
+        for family in Family::ALL {
+            expect_service(&site, vip(family));
+        }
+        expect_packets_in_vlan(&site, mode);
+    }
+}
+
 /// Tags are in the frame when the program sees it, and stay there.
 #[test]
 fn tagged_frames_are_balanced_and_stay_tagged() {
@@ -72,12 +107,17 @@ fn tagged_frames_are_balanced_and_stay_tagged() {
         for family in Family::ALL {
             expect_service(&site, vip(family));
         }
-        for (number, backend) in site.topology.backends() {
-            let path = format!("/sys/class/net/vlan.{VLAN}/statistics/rx_packets");
-            let count = backend.enter(|| std::fs::read_to_string(path)).unwrap();
-            let count: u64 = count.trim().parse().unwrap();
-            assert!(count > 40, "{mode}: be{number} got {count} packets in the VLAN");
-        }
+        expect_packets_in_vlan(&site, mode);
+    }
+}
+
+#[track_caller]
+fn expect_packets_in_vlan(site: &Site, mode: &str) {
+    for (number, backend) in site.topology.backends() {
+        let path = format!("/sys/class/net/vlan.{VLAN}/statistics/rx_packets");
+        let count = backend.enter(|| std::fs::read_to_string(path)).unwrap();
+        let count: u64 = count.trim().parse().unwrap();
+        assert!(count > 40, "{mode}: be{number} got {count} packets in the VLAN");
     }
 }
 
