@@ -249,7 +249,9 @@ pub fn holds(prefix: &Address, length: u8, address: &Address) -> bool {
         let [high, low] = address.mapped().map(|word| u64::from_be_bytes(word.to_ne_bytes()));
         u128::from(high) << 64 | u128::from(low)
     };
-    let length = u32::from(length) + if prefix.is_ipv6() { 0 } else { 96 };
+    let before = if prefix.is_ipv6() { 0 } else { 96 };
+    // Nobody has more bits than all.
+    let length = (u32::from(length) + before).min(128);
     // A shift by all bits, for the prefix of everything, is none.
     let rest = |address: &Address| number(address).checked_shr(128 - length).unwrap_or(0);
     rest(prefix) == rest(address)
