@@ -35,7 +35,7 @@ use crate::{
 
 pub use entry::{Translation, state};
 pub(crate) use open::{enter, open};
-pub use port::MOST_PROBES;
+pub use port::MOST_STEPS;
 pub(crate) use port::take_port;
 pub(crate) use quote::quote;
 pub use short::short;

@@ -50,9 +50,11 @@ pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
 #[inline(always)]
 pub(crate) fn enter<F: Frame, T: Tables>(work: &mut Work, frame: &F, tables: &T) -> Step {
     let Some(backend) = tables.backend(work.backend) else { return Verdict::NoBackend.into() };
-    let tuple = Tuple::of_request(&work.seen.packet);
-    let request = entry(work, tables, frame, translated(&tuple, backend, work.port), work.delta);
-    let Err(refused) = tables.add_translation(&tuple, &request) else { return Step::Translate };
+    let translated = translated(&Tuple::of_request(&work.seen.packet), backend, work.port);
+    let request = entry(work, tables, frame, translated, work.delta);
+    // Made once more, not kept: the kernel counts the stack of the whole chain of calls.
+    let added = tables.add_translation(&Tuple::of_request(&work.seen.packet), &request);
+    let Err(refused) = added else { return Step::Translate };
     tables.remove_translation(&request.tuple.reversed());
     match refused {
         // Another processor has had a packet of the same flow: its entries count.

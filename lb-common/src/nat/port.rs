@@ -5,7 +5,6 @@
 
 use super::{
     DEFAULT_PORTS, Tuple,
-    entry::Translation,
     open::{entry, translated},
     ticks::Ticks,
 };
@@ -21,7 +20,10 @@ use crate::{
 /// Ports that are tried before a flow is dropped. A range of so many is used to its last port. Of a
 /// larger one, where tries are spread, one flow in 500 finds none at a load of 80 to 85 %, and one in
 /// ten at 90 to 95 %.
-pub const MOST_PROBES: u32 = 32;
+const MOST_PROBES: u32 = 32;
+/// Steps that this takes at most: room is made once for each port, or another processor is taking
+/// them all.
+pub const MOST_STEPS: u32 = 2 * MOST_PROBES;
 
 /// Tries one port for a flow, by adding the entry of its answers: one a step, since the verifier
 /// would follow a loop here into each of its rounds.
@@ -35,16 +37,22 @@ pub(crate) fn take_port<F: Frame, T: Tables>(
     let Some(backend) = tables.backend(work.backend) else {
         return Verdict::NoBackend.into();
     };
-    let tuple = Tuple::of_request(&work.seen.packet);
     let range = Range::of(policy);
     let port = range.port(work.flow, work.probes);
-    let key = translated(&tuple, backend, port).reversed();
-    let answer = entry(work, *tables, frame, tuple.reversed(), !work.delta);
-    match add(*tables, settings, &key, &answer) {
+    // Made twice, not kept: the kernel counts the stack of the whole chain of calls.
+    let request = || Tuple::of_request(&work.seen.packet);
+    let key = translated(&request(), backend, port).reversed();
+    let added = {
+        let answer = entry(work, *tables, frame, request().reversed(), !work.delta);
+        tables.add_translation(&key, &answer)
+    };
+    match added {
         Ok(()) => {
             work.port = port;
             Step::Enter
         }
+        // The same port once more. In a full table, too, that makes room.
+        Err(_) if make_room(*tables, settings, &key) => Step::TakePort,
         Err(refused) => next(work, &range, refused),
     }
 }
@@ -96,22 +104,6 @@ impl Range {
     }
 }
 
-/// Adds the entry of a flow's answers, in the place of a flow that is over if need be. In a full
-/// table, too, that makes room.
-#[inline(always)]
-fn add<T: Tables>(
-    tables: &T,
-    settings: &Settings,
-    key: &Tuple,
-    answer: &Translation,
-) -> Result<(), NotAdded> {
-    let Err(refused) = tables.add_translation(key, answer) else { return Ok(()) };
-    if !make_room(tables, settings, key) {
-        return Err(refused);
-    }
-    tables.add_translation(key, answer)
-}
-
 /// Removes the flow whose answers have this key, if it is over. Another processor may do so at the
 /// same moment, and remove what has just been added here: such a flow has half of its entries, and
 /// begins anew.
@@ -121,7 +113,7 @@ fn make_room<T: Tables>(tables: &T, settings: &Settings, key: &Tuple) -> bool {
     let ticks = Ticks { now: tables.now(), hz: settings.hz };
     let there = answer.tuple.reversed();
     match tables.translation(&there) {
-        Some(request) if request.tuple == key.reversed() => {
+        Some(request) if request.tuple.is_reverse_of(key) => {
             if !ticks.is_over(request, answer) {
                 return false;
             }

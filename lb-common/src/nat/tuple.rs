@@ -57,6 +57,20 @@ impl Tuple {
         }
     }
 
+    /// Whether each is that of packets that go the other way.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_reverse_of(&self, other: &Self) -> bool {
+        let ([a, b], [c, d]) = (self.source, self.destination);
+        let ([e, f], [g, h]) = (other.destination, other.source);
+        a == e
+            && b == f
+            && c == g
+            && d == h
+            && self.ports == other.ports.rotate_left(16)
+            && self.protocol == other.protocol ^ ANSWER
+    }
+
     /// Whether it is that of a backend's packet.
     #[inline(always)]
     #[must_use]

@@ -138,7 +138,7 @@ impl Work {
 
     /// Takes a step. Steps follow each other in the order of [`Step`]; none comes twice but
     /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most, and [`Step::TakePort`], which comes
-    /// [`nat::MOST_PROBES`] times at most.
+    /// [`nat::MOST_STEPS`] times at most.
     #[inline(always)]
     pub fn take<F: Frame, T: Tables>(&mut self, step: Step, frame: &mut F, tables: &T) -> Step {
         let Some(settings) = tables.settings() else {

@@ -4,7 +4,7 @@
 use aya_ebpf::{bindings::xdp_md, programs::XdpContext};
 use lb_common::{
     Tables as _, Verdict,
-    nat::MOST_PROBES,
+    nat::MOST_STEPS,
     settings::feature,
     uncommon::{MOST_WALKS, Step, Work},
 };
@@ -92,10 +92,13 @@ fn steps(context: &XdpContext) -> u32 {
     if next == OPEN {
         next = open(context.ctx);
     }
-    let mut probes = 0;
-    while next == TAKE_PORT && probes < MOST_PROBES {
+    let mut tries = 0;
+    while next == TAKE_PORT && tries < MOST_STEPS {
         next = take_port(context.ctx);
-        probes += 1;
+        tries += 1;
+    }
+    if next == TAKE_PORT {
+        next = Settled::of(Verdict::NatPortsExhausted).number();
     }
     if next == ENTER {
         next = enter(context.ctx);
