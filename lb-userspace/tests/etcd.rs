@@ -8,7 +8,10 @@ mod server;
 
 use std::time::Duration;
 
-use lb_userspace::source::{EtcdSource, Source as _, SourceError};
+use lb_userspace::{
+    model::BackendRule,
+    source::{EtcdSource, Source as _, SourceError},
+};
 use tokio::time::{sleep, timeout};
 
 use self::{proxy::Proxy, server::Etcd};
@@ -48,7 +51,11 @@ impl Fixture {
 }
 
 fn source(endpoints: &[String]) -> EtcdSource {
-    EtcdSource::new(endpoints.to_vec(), PREFIX, "10.200.0.1".parse().expect("address"))
+    let rule = BackendRule {
+        vip: "10.200.0.1".parse().expect("address"),
+        forward: lb_common::Forward::L2,
+    };
+    EtcdSource::new(endpoints.to_vec(), PREFIX, rule)
 }
 
 async fn next(source: &mut EtcdSource, within: Duration) -> Result<String, SourceError> {

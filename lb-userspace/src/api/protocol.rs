@@ -269,6 +269,9 @@ pub struct BackendItem {
     pub service: ServiceName,
     /// Its own address.
     pub address: IpAddr,
+    /// Port at which it gets translated packets; null where they keep the one that clients reach.
+    #[serde(default)]
+    pub port: Option<u16>,
     /// Its effective state.
     pub state: State,
     /// Why it is in that state.

@@ -111,6 +111,8 @@ fn show(backend: &BackendItem) {
     let fact = |name: &str, text: String| output::line(&format!("{name:<10}{text}"));
     let lower = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     fact("backend", format!("{}/{}", backend.service, backend.address));
+    let port = backend.port.map(|port| port.to_string());
+    fact("port", port.unwrap_or_else(|| "the one that clients reach".to_owned()));
     fact("state", format!("{}: {}", backend.state, backend.reason));
     fact("since", since(backend.since));
     fact("weight", format!("{} (configured {})", backend.weight, backend.configured_weight));

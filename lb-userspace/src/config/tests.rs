@@ -70,6 +70,10 @@ fn faults_name_file_line_and_field() {
             "lb.toml:3: daemon.tunnel_sources: `10.0.0.0/15` is too large: /16 at least",
         ),
         (
+            format!("{DAEMON}tunnel_sources = [\"10.1.255.7/8\"]\n"),
+            "lb.toml:3: daemon.tunnel_sources: `10.1.255.7/8` is too large: /16 at least",
+        ),
+        (
             format!("{DAEMON}tunnel_sources = [\"fd00::/64\"]\n"),
             "lb.toml:3: daemon.tunnel_sources: `fd00::/64` is too large: /112 at least",
         ),

@@ -27,7 +27,7 @@ use crate::{
     config::{Config, check_service_limits},
     datapath::desired::{DesiredMember, DesiredService, Flows},
     health::{CheckResult, Health, Target},
-    model::{BackendName, Ports, Service, ServiceName, SourceConfig, Vip},
+    model::{BackendName, BackendRule, Ports, Service, ServiceName, SourceConfig},
     netlink::Via,
     source::Snapshot,
 };
@@ -402,11 +402,11 @@ impl Control {
 
     /// Which registries are to be followed.
     #[must_use]
-    pub fn sources(&self) -> Vec<(ServiceName, Vip, SourceConfig)> {
+    pub fn sources(&self) -> Vec<(ServiceName, BackendRule, SourceConfig)> {
         self.services
             .values()
             .filter_map(|service| {
-                Some((service.name.clone(), service.vip, service.source.clone()?))
+                Some((service.name.clone(), service.backend_rule(), service.source.clone()?))
             })
             .collect()
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
     config::{self, Clash, Config, Daemon, Together},
-    model::{Backend, BackendName, Service, ServiceName, Weight, check_address},
+    model::{Backend, BackendName, Service, ServiceName, Weight},
 };
 
 /// What an operator asks for.
@@ -132,7 +132,9 @@ fn add_backend(
     if find(control, name).is_some() {
         return Err(ControlError::BackendExists(name.clone()));
     }
-    check_address(name.address, service.vip)
+    service
+        .backend_rule()
+        .check(name.address)
         .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
     // What was said of a backend of this name before it was removed is over.
     let intent = Intent { membership: Membership::Added(weight), ..Intent::default() };

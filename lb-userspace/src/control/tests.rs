@@ -97,6 +97,25 @@ fn inputs_do_not_overwrite_each_other() {
 }
 
 #[test]
+fn backends_of_another_ip_version_are_not_translated() {
+    let mut control = control();
+    let other = || Command::AddBackend(name("web/fd00:1::14"), 100);
+    control.operate(other()).expect("a tunnel may be of another IP version");
+    assert!(state(&control, "web/fd00:1::14").is_some());
+    let text = CONFIG.replace("ipip", "nat");
+    control.reload(Config::parse("test.toml", &text).expect("valid")).expect("room");
+    assert_eq!(state(&control, "web/fd00:1::14"), None);
+    assert!(state(&control, "web/10.0.1.11").is_some());
+
+    let config = Config::parse("test.toml", &text).expect("valid");
+    let mut control = Control::new(config, Memory::default()).expect("room");
+    let error = control.operate(other()).expect_err("another IP version").to_string();
+    let expected = "`web/fd00:1::14` cannot be a backend: forward = \"nat\" needs backends of the \
+                    same family as the service";
+    assert_eq!(error, expected);
+}
+
+#[test]
 fn the_registry_adds_and_the_configuration_wins() {
     let mut control = control();
     let backend =

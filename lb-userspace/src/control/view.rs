@@ -72,7 +72,8 @@ pub(super) fn members(control: &Control, service: &Service) -> Vec<Backend> {
 }
 
 /// All inputs that name backends, each address once: the configuration wins over the registry, and
-/// that over what operators added; what they removed is out.
+/// that over what operators added; what they removed is out, and so is what the service cannot have
+/// since it was changed.
 fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Weight)> {
     let mut members = BTreeMap::new();
     for (backend, intent) in &control.intents.backends {
@@ -92,7 +93,8 @@ fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Wei
     }
     members.retain(|address, _| {
         let name = BackendName { service: service.name.clone(), address: *address };
-        control.intents.of(&name).membership != Membership::Removed
+        service.backend_rule().check(*address).is_ok()
+            && control.intents.of(&name).membership != Membership::Removed
     });
     members
 }

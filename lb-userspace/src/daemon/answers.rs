@@ -9,7 +9,7 @@ use crate::{
     api::protocol::{Answer, Backends, Failure, FailureKind, Lookup, Request, Services, VERSION},
     control::{Command, Control, ControlError},
     datapath::lookup,
-    model::{BackendName, Protocol, ServiceName},
+    model::{BackendName, Protocol, Service, ServiceName},
 };
 
 impl Daemon {
@@ -109,13 +109,15 @@ impl Daemon {
         destination: SocketAddr,
     ) -> Result<Answer, Failure> {
         let arrays = self.datapath.tables.arrays();
-        let found = lookup::lookup(arrays, protocol.number(), source, destination)
-            .map_err(|verdict| no_way(verdict, protocol, destination))?;
+        let found =
+            lookup::lookup(arrays, protocol.number(), source, destination).map_err(|verdict| {
+                match verdict {
+                    Verdict::SourceDenied => self.denied(protocol, source, destination),
+                    _ => no_way(verdict, protocol, destination),
+                }
+            })?;
         let service = self
-            .control
-            .services()
-            .values()
-            .find(|service| self.datapath.tables.service_id(&service.key()) == Some(found.service))
+            .service_with(found.service)
             .ok_or_else(|| no_way(Verdict::NotService, protocol, destination))?;
         let (backend, why) = found.backend(protocol.number());
         let address = |id: u16| {
@@ -134,6 +136,24 @@ impl Daemon {
             slot: found.flow as usize & (slots - 1),
             slots,
         }))
+    }
+
+    fn service_with(&self, id: u32) -> Option<&Service> {
+        let tables = &self.datapath.tables;
+        let mut services = self.control.services().values();
+        services.find(|service| tables.service_id(&service.key()) == Some(id))
+    }
+
+    fn denied(&self, protocol: Protocol, source: SocketAddr, destination: SocketAddr) -> Failure {
+        let id = lookup::service_at(self.datapath.tables.arrays(), protocol.number(), destination);
+        match id.and_then(|id| self.service_with(id)) {
+            Some(service) => negative(format!(
+                "{protocol} to {destination}: service `{}` does not allow the source {}",
+                service.name,
+                source.ip()
+            )),
+            None => no_way(Verdict::SourceDenied, protocol, destination),
+        }
     }
 }
 
@@ -161,10 +181,23 @@ fn carry_out(control: &mut Control, state: &StateDir, command: Command) -> Resul
 }
 
 fn no_way(verdict: Verdict, protocol: Protocol, destination: SocketAddr) -> Failure {
-    let message = format!("{protocol} to {destination}: {}", verdict.explanation());
+    let message = format!("{protocol} to {destination}: {}", continued(verdict.explanation()));
     match verdict {
         Verdict::NotService => Failure { kind: FailureKind::NotFound, message },
         _ => Failure { kind: FailureKind::Negative, message },
+    }
+}
+
+/// A sentence as it stands after a colon.
+fn continued(sentence: &str) -> String {
+    let sentence = sentence.trim_end_matches('.');
+    let mut letters = sentence.chars();
+    match (letters.next(), letters.clone().next()) {
+        // Not an abbreviation.
+        (Some(first), Some(second)) if !second.is_uppercase() => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => sentence.to_owned(),
     }
 }
 
@@ -211,6 +244,15 @@ type = "tcp"
 [[service.backend]]
 address = "10.0.1.11"
 "#;
+
+    #[test]
+    fn no_capital_follows_a_colon() {
+        assert_eq!(continued("The service has none."), "the service has none");
+        assert_eq!(continued("IP, but neither"), "IP, but neither");
+        let failure = no_way(Verdict::NoBackend, Protocol::Tcp, ([10, 200, 0, 1], 80).into());
+        let expected = "tcp to 10.200.0.1:80: the service has no backend that takes traffic";
+        assert_eq!(failure.message, expected);
+    }
 
     #[test]
     fn what_the_tables_did_not_take_is_not_done() {

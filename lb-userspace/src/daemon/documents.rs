@@ -101,6 +101,9 @@ impl Daemon {
         views: &[BackendView],
         slots: &[Slot],
     ) -> Option<f64> {
+        if slots.is_empty() {
+            return None;
+        }
         let total: f64 = views.iter().map(|view| f64::from(view.serving_weight())).sum();
         let relative = |view: &BackendView| {
             let wanted = f64::from(view.serving_weight()) / total;
@@ -128,6 +131,7 @@ impl Daemon {
         BackendItem {
             service: service.name.clone(),
             address: view.name.address,
+            port: service.translated_port_of(&view.name.address),
             state: view.effective.state,
             slots_share: self.slots_share(service, &view, slots),
             since: view.since / 1000,

@@ -99,7 +99,8 @@ fn problem(service: &Service, members: &[IpAddr], own: &BTreeSet<IpAddr>) -> Opt
     };
     Some(format!(
         "`{}` takes {what} for {addresses}, which this machine itself has: what is meant for it, as \
-         ssh and answers to its health checks, does not arrive; {remedy}, or use another address",
+         ssh, answers to its health checks and what backends of `nat` services answer, does not \
+         arrive; {remedy}, or use another address",
         service.name
     ))
 }

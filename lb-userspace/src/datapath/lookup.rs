@@ -85,13 +85,24 @@ impl Why {
             Self::Quic => {
                 "the slot's backend, unless the packet's connection identifier names another"
             }
-            Self::Translated => "the slot's backend, unless the flow began before a change",
+            Self::Translated => {
+                "a new flow goes here; one that is translated already stays where it is (lookup \
+                 does not see which)"
+            }
         }
     }
 }
 
 /// Why a flow goes nowhere: the verdict that its packets get.
 pub use lb_common::Verdict;
+
+/// Identifier of the service that packets to an address and port are for.
+#[must_use]
+pub fn service_at(arrays: &Arrays, protocol: u8, service: SocketAddr) -> Option<u32> {
+    let key = ServiceKey::new(service.ip().into(), service.port(), protocol);
+    let found = find::any(arrays, &arrays.settings[0], &key);
+    found.table.is_present().then_some(found.service)
+}
 
 /// Asks where packets of a flow go.
 pub fn lookup(

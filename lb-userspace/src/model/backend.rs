@@ -2,6 +2,8 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ipnet::IpNet;
+use lb_common::Forward;
 use serde::{Deserialize, Serialize};
 
 use super::{ServiceName, Vip};
@@ -46,24 +48,46 @@ pub enum BadBackend {
     /// A group, or all machines.
     #[error("a multicast or broadcast address is not one machine's")]
     Multicast,
-    /// The service's own address, or one of its prefix.
+    /// The service's own address.
     #[error("this is the address of the service itself")]
     Vip,
+    /// An address of the service's prefix.
+    #[error("lies within the service's own prefix {0}")]
+    Prefix(IpNet),
+    /// Translation does not go from one IP version to the other.
+    #[error("forward = \"nat\" needs backends of the same family as the service")]
+    Family,
 }
 
-/// Refuses addresses to which no traffic may be sent, wherever they come from.
-pub fn check_address(address: IpAddr, vip: Vip) -> Result<(), BadBackend> {
-    let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    if address.is_unspecified() {
-        Err(BadBackend::Unspecified)
-    } else if address.is_loopback() {
-        Err(BadBackend::Loopback)
-    } else if address.is_multicast() || is_broadcast {
-        Err(BadBackend::Multicast)
-    } else if vip.holds(address) {
-        Err(BadBackend::Vip)
-    } else {
-        Ok(())
+/// What of a service decides which addresses its backends may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackendRule {
+    /// Address that clients reach.
+    pub vip: Vip,
+    /// How packets get to the backends.
+    pub forward: Forward,
+}
+
+impl BackendRule {
+    /// Refuses addresses to which no traffic may be sent, wherever they come from.
+    pub fn check(self, address: IpAddr) -> Result<(), BadBackend> {
+        let is_broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+        if address.is_unspecified() {
+            Err(BadBackend::Unspecified)
+        } else if address.is_loopback() {
+            Err(BadBackend::Loopback)
+        } else if address.is_multicast() || is_broadcast {
+            Err(BadBackend::Multicast)
+        } else if self.vip.holds(address) {
+            Err(match self.vip {
+                Vip::Address(_) => BadBackend::Vip,
+                Vip::Prefix(prefix) => BadBackend::Prefix(prefix),
+            })
+        } else if self.forward == Forward::Nat && address.is_ipv6() != self.vip.is_ipv6() {
+            Err(BadBackend::Family)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -133,12 +157,39 @@ mod tests {
 
     #[test]
     fn addresses_that_nobody_may_have() {
-        let vip = "10.200.0.1".parse().expect("address");
+        let rule = rule("10.200.0.1", Forward::L2);
         for text in
             ["0.0.0.0", "127.0.0.1", "::1", "224.0.0.1", "255.255.255.255", "ff02::1", "10.200.0.1"]
         {
-            assert!(check_address(text.parse().expect("address"), vip).is_err(), "{text}");
+            assert!(rule.check(text.parse().expect("address")).is_err(), "{text}");
         }
-        assert_eq!(check_address("10.0.1.11".parse().expect("address"), vip), Ok(()));
+        for text in ["10.0.1.11", "fd00:1::11"] {
+            assert_eq!(rule.check(text.parse().expect("address")), Ok(()));
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_prefix_is_told_apart_from_the_services_own() {
+        let rule = rule("10.200.0.0/24", Forward::L2);
+        let error = rule.check("10.200.0.9".parse().expect("address")).expect_err("its own");
+        assert_eq!(error.to_string(), "lies within the service's own prefix 10.200.0.0/24");
+    }
+
+    #[test]
+    fn translation_needs_one_ip_version() {
+        for (vip, backend, is_good) in [
+            ("10.200.0.1", "10.0.1.11", true),
+            ("10.200.0.1", "fd00:1::11", false),
+            ("fd00:200::1", "fd00:1::11", true),
+            ("fd00:200::1", "10.0.1.11", false),
+        ] {
+            let found = rule(vip, Forward::Nat).check(backend.parse().expect("address"));
+            let expected = if is_good { Ok(()) } else { Err(BadBackend::Family) };
+            assert_eq!(found, expected, "{vip} {backend}");
+        }
+    }
+
+    fn rule(vip: &str, forward: Forward) -> BackendRule {
+        BackendRule { vip: vip.parse().expect("address"), forward }
     }
 }

@@ -9,7 +9,7 @@ mod source_config;
 mod vip;
 
 pub use backend::{
-    Backend, BackendName, BadBackend, BadBackendName, DEFAULT_WEIGHT, Weight, check_address,
+    Backend, BackendName, BackendRule, BadBackend, BadBackendName, DEFAULT_WEIGHT, Weight,
 };
 pub use health_check::{CheckKind, HealthCheck};
 pub use policy::{BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, UdpFlows};

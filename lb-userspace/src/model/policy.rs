@@ -58,7 +58,7 @@ pub struct FlowRate {
 
 /// Text that is no rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("must be flows in a second or minute, from \"1/m\" to \"5000000/s\"")]
+#[error("must be \"N/s\" or \"N/m\", from \"1/m\" to \"5000000/s\"")]
 pub struct BadFlowRate;
 
 impl FlowRate {
@@ -161,6 +161,18 @@ pub enum Ping {
     Answer,
     /// They go to the service's backends.
     Backend,
+}
+
+impl Ping {
+    /// The word for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Answer => "answer",
+            Self::Backend => "backend",
+        }
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use lb_common::{Forward, ServiceKey, service};
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, HealthCheck, NoBackend, Policy, Ports, SourceConfig, Vip};
+use super::{Backend, BackendRule, HealthCheck, NoBackend, Policy, Ports, SourceConfig, Vip};
 
 /// A service's name: 1 to 63 letters, digits, dots, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -127,6 +127,24 @@ impl Service {
     pub fn port_of(&self, backend: &IpAddr) -> u16 {
         let found = self.backends.iter().find(|known| known.address == *backend);
         found.map_or(0, |known| known.port)
+    }
+
+    /// The port at which a backend gets its packets: its own, or that of a service of one port.
+    /// `None` where packets keep the port that clients reach.
+    #[must_use]
+    pub fn translated_port_of(&self, backend: &IpAddr) -> Option<u16> {
+        match (self.forward, self.ports) {
+            (Forward::Nat, Ports::Exact(port)) => {
+                Some(self.port_of(backend)).filter(|own| *own > 0).or(Some(port))
+            }
+            _ => None,
+        }
+    }
+
+    /// Which addresses its backends may have.
+    #[must_use]
+    pub const fn backend_rule(&self) -> BackendRule {
+        BackendRule { vip: self.vip, forward: self.forward }
     }
 
     /// Whether it is there to refuse its clients, as long as it has no backend.

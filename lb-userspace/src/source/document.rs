@@ -5,13 +5,17 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::{Snapshot, SourceError, error::shown, snapshot::Draft};
-use crate::model::Vip;
+use crate::model::BackendRule;
 
 /// Reads the content of a file; its ending tells the format.
 ///
 /// The list itself must be there, even if it is empty. A file of no bytes is what a write leaves
 /// behind that was cut off, and must not read as "no backends".
-pub(super) fn parse(path: &Path, content: &[u8], vip: Vip) -> Result<Snapshot, SourceError> {
+pub(super) fn parse(
+    path: &Path,
+    content: &[u8],
+    rule: BackendRule,
+) -> Result<Snapshot, SourceError> {
     let malformed = |problem: &str| SourceError::Malformed {
         place: path.display().to_string(),
         problem: shown(problem.trim_end().replace('\n', " ").as_bytes()),
@@ -25,7 +29,7 @@ pub(super) fn parse(path: &Path, content: &[u8], vip: Vip) -> Result<Snapshot, S
         let document = toml::from_str::<Toml>(text);
         document.map_err(|error| malformed(&placed(text, &error)))?.backend
     };
-    let mut draft = Draft::new(vip);
+    let mut draft = Draft::new(rule);
     for entry in entries {
         draft.add(&entry.address, entry.weight)?;
     }
@@ -62,6 +66,7 @@ fn placed(text: &str, error: &toml::de::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::Forward;
     use proptest::prelude::*;
 
     use super::*;
@@ -71,7 +76,8 @@ mod tests {
 
     fn read(name: &str, content: &[u8]) -> Result<Vec<String>, String> {
         let vip = "10.200.0.1".parse().expect("address");
-        let snapshot = parse(Path::new(name), content, vip).map_err(|error| error.to_string())?;
+        let rule = BackendRule { vip, forward: Forward::L2 };
+        let snapshot = parse(Path::new(name), content, rule).map_err(|error| error.to_string())?;
         let shown = snapshot.backends.iter().map(|b| format!("{} {}", b.address, b.weight));
         Ok(shown.collect())
     }

@@ -14,7 +14,7 @@ use super::{
     directory_watch::{DirectoryWatch, SETTLE},
     document,
 };
-use crate::model::Vip;
+use crate::model::BackendRule;
 
 /// Largest file that is read: 65,535 entries of 250 bytes.
 const LARGEST: u64 = 16 << 20;
@@ -23,7 +23,7 @@ const LARGEST: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct FileSource {
     path: PathBuf,
-    vip: Vip,
+    rule: BackendRule,
     watch: Option<DirectoryWatch>,
     seen: Option<Content>,
 }
@@ -33,8 +33,8 @@ type Content = Result<Vec<u8>, SourceError>;
 impl FileSource {
     /// Nothing is opened before the first call of [`Source::next`].
     #[must_use]
-    pub const fn new(path: PathBuf, vip: Vip) -> Self {
-        Self { path, vip, watch: None, seen: None }
+    pub const fn new(path: PathBuf, rule: BackendRule) -> Self {
+        Self { path, rule, watch: None, seen: None }
     }
 
     /// Reads until two readings in a row are equal, because the writer may not be done yet.
@@ -78,7 +78,7 @@ impl Source for FileSource {
                 continue;
             }
             let content = self.seen.insert(content).as_ref().map_err(Clone::clone)?;
-            return document::parse(&self.path, content, self.vip);
+            return document::parse(&self.path, content, self.rule);
         }
     }
 }

@@ -18,7 +18,7 @@ use std::{collections::BTreeMap, future::Future, time::Instant};
 
 use tokio::{sync::mpsc, task::AbortHandle};
 
-use crate::model::{ServiceName, SourceConfig, Vip};
+use crate::model::{BackendRule, ServiceName, SourceConfig};
 
 pub use error::SourceError;
 #[cfg(feature = "etcd")]
@@ -70,7 +70,7 @@ pub struct Sources {
 
 #[derive(Debug)]
 struct Running {
-    vip: Vip,
+    rule: BackendRule,
     config: SourceConfig,
     epoch: u64,
     task: AbortHandle,
@@ -87,14 +87,14 @@ impl Sources {
     /// the others alone. Must be called in a runtime.
     pub fn reconcile(
         &mut self,
-        wanted: impl IntoIterator<Item = (ServiceName, Vip, SourceConfig)>,
+        wanted: impl IntoIterator<Item = (ServiceName, BackendRule, SourceConfig)>,
     ) {
         let mut before = std::mem::take(&mut self.running);
-        for (service, vip, config) in wanted {
+        for (service, rule, config) in wanted {
             let unchanged = before
                 .remove(&service)
-                .filter(|running| running.vip == vip && running.config == config);
-            let running = unchanged.unwrap_or_else(|| self.start(&service, vip, config));
+                .filter(|running| running.rule == rule && running.config == config);
+            let running = unchanged.unwrap_or_else(|| self.start(&service, rule, config));
             self.running.insert(service, running);
         }
     }
@@ -108,22 +108,22 @@ impl Sources {
         self.running.get(service).is_some_and(|running| running.epoch == *epoch)
     }
 
-    fn start(&mut self, service: &ServiceName, vip: Vip, config: SourceConfig) -> Running {
+    fn start(&mut self, service: &ServiceName, rule: BackendRule, config: SourceConfig) -> Running {
         self.epoch += 1;
         let pump =
             Pump { service: service.clone(), epoch: self.epoch, events: self.events.clone() };
         let task = match &config {
             SourceConfig::File { path } => {
-                tokio::spawn(pump.run(FileSource::new(path.clone(), vip)))
+                tokio::spawn(pump.run(FileSource::new(path.clone(), rule)))
             }
             #[cfg(feature = "etcd")]
             SourceConfig::Etcd { endpoints, prefix } => {
-                tokio::spawn(pump.run(EtcdSource::new(endpoints.clone(), prefix, vip)))
+                tokio::spawn(pump.run(EtcdSource::new(endpoints.clone(), prefix, rule)))
             }
             #[cfg(not(feature = "etcd"))]
             SourceConfig::Etcd { .. } => tokio::spawn(pump.run(WithoutEtcd::default())),
         };
-        Running { vip, config, epoch: self.epoch, task: task.abort_handle() }
+        Running { rule, config, epoch: self.epoch, task: task.abort_handle() }
     }
 }
 

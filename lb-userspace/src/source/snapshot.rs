@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
-use crate::model::{Backend, BadBackend, DEFAULT_WEIGHT, Vip, Weight, check_address};
+use crate::model::{Backend, BackendRule, BadBackend, DEFAULT_WEIGHT, Weight};
 
 /// Entries that one answer may have at most: ids of backends are 16 bits wide and 0 is nobody.
 pub const MAX_ENTRIES: usize = 65_535;
@@ -40,14 +40,14 @@ pub enum EntryProblem {
 /// in another, and an answer that is too short takes traffic away from servers that work.
 #[derive(Debug)]
 pub(super) struct Draft {
-    vip: Vip,
+    rule: BackendRule,
     entries: usize,
     weights: BTreeMap<IpAddr, Weight>,
 }
 
 impl Draft {
-    pub(super) fn new(vip: Vip) -> Self {
-        Self { vip, entries: 0, weights: BTreeMap::new() }
+    pub(super) fn new(rule: BackendRule) -> Self {
+        Self { rule, entries: 0, weights: BTreeMap::new() }
     }
 
     /// Adds an entry. Of several for one address the first counts, however they spell it.
@@ -60,7 +60,7 @@ impl Draft {
         let parsed = address.parse::<IpAddr>().map_err(|_| refused(EntryProblem::NotAnAddress))?;
         // `::ffff:10.0.0.1` is another way to write `10.0.0.1`; no packet carries it.
         let parsed = parsed.to_canonical();
-        check_address(parsed, self.vip).map_err(|problem| refused(problem.into()))?;
+        self.rule.check(parsed).map_err(|problem| refused(problem.into()))?;
         let weight = weight.map_or(Ok(DEFAULT_WEIGHT), |weight| {
             Weight::try_from(weight).map_err(|_| refused(EntryProblem::Weight(weight)))
         })?;
@@ -76,14 +76,27 @@ impl Draft {
 
 #[cfg(test)]
 mod tests {
+    use lb_common::Forward;
     use proptest::prelude::*;
 
     use super::*;
 
     const VIP: &str = "10.200.0.1";
 
+    fn rule(forward: Forward) -> BackendRule {
+        BackendRule { vip: VIP.parse().expect("address"), forward }
+    }
+
     fn draft() -> Draft {
-        Draft::new(VIP.parse().expect("address"))
+        Draft::new(rule(Forward::L2))
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_translated() {
+        let mut draft = Draft::new(rule(Forward::Nat));
+        draft.add("::ffff:10.0.1.11", None).expect("the service's IP version");
+        let error = draft.add("fd00:1::11", None).expect_err("another one").to_string();
+        assert!(error.contains("`fd00:1::11`") && error.contains("the same family"), "{error}");
     }
 
     #[test]
@@ -151,7 +164,6 @@ mod tests {
         fn whatever_is_accepted_may_be_sent_to(
             entries in prop::collection::vec((".{0,40}|[0-9a-f:.]{2,20}", any::<Option<i64>>()), 0..20),
         ) {
-            let vip = VIP.parse().expect("address");
             let mut draft = draft();
             for (address, weight) in &entries {
                 if let Err(error) = draft.add(address, *weight) {
@@ -161,7 +173,7 @@ mod tests {
             let backends = draft.finish().backends;
             prop_assert!(backends.is_sorted_by(|a, b| a.address < b.address));
             for backend in backends {
-                prop_assert_eq!(check_address(backend.address, vip), Ok(()));
+                prop_assert_eq!(rule(Forward::L2).check(backend.address), Ok(()));
             }
         }
     }

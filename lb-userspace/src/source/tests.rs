@@ -28,10 +28,11 @@ impl Fixture {
     }
 
     fn follow(&mut self, wanted: &[(&str, PathBuf)]) {
-        let vip: Vip = VIP.parse().expect("address");
+        let rule =
+            BackendRule { vip: VIP.parse().expect("address"), forward: lb_common::Forward::L2 };
         self.sources.reconcile(wanted.iter().map(|(service, path)| {
             let config = SourceConfig::File { path: path.clone() };
-            (service.parse().expect("name"), vip, config)
+            (service.parse().expect("name"), rule, config)
         }));
     }
 

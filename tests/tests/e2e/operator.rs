@@ -73,6 +73,11 @@ const DIALOGUE: &[(&str, i32, &str)] = &[
     ("service add web2 --vip 10.200.0.7 --port 0 --forward ipip", 0, "added"),
     ("service show web2", 0, "10.200.0.7:*"),
     ("service remove web2", 0, "removed"),
+    ("service add web3 --vip 10.200.0.8 --port 80 --forward nat", 0, "added"),
+    ("backend add web3/fd00:1::11", 1, "the same family as the service"),
+    ("backend add web3/10.0.1.11", 0, "added"),
+    ("backend show web3/10.0.1.11", 0, "port      80"),
+    ("service remove web3", 0, "removed"),
     ("service remove web", 0, "removed"),
     ("service list", 0, "SERVICE"),
 ];

@@ -103,10 +103,11 @@ fn tunnel_sources(raw: Vec<Spanned<String>>) -> Checked<Vec<IpNet>> {
     for text in raw {
         let net: IpNet = parse(&text, field, "a prefix such as 10.1.255.0/24")?;
         let network = net.network();
-        let problem = if net.addr() != network {
-            format!("has bits behind the prefix: write {}", net.trunc())
-        } else if net.max_prefix_len() - net.prefix_len() > MOST_FREE_BITS {
+        // The length first: who is told to clear bits would be told next that it is too short.
+        let problem = if net.max_prefix_len() - net.prefix_len() > MOST_FREE_BITS {
             format!("is too large: /{} at least", net.max_prefix_len() - MOST_FREE_BITS)
+        } else if net.addr() != network {
+            format!("has bits behind the prefix: write {}", net.trunc())
         } else if network.is_unspecified() || network.is_loopback() || network.is_multicast() {
             "cannot be a source".to_owned()
         } else if sources.iter().any(|other| other.network().is_ipv4() == network.is_ipv4()) {

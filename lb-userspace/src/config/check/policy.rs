@@ -6,10 +6,13 @@ mod udp;
 use lb_common::Forward;
 use toml::Spanned;
 
-use super::fields::{Checked, fault, number, one_of, parse};
+use super::fields::{Checked, fault, number, one_of};
 use crate::{
     config::raw,
-    model::{FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, Protocol, UdpFlows, Vip},
+    model::{
+        BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, Protocol, UdpFlows,
+        Vip,
+    },
 };
 
 /// What is known of the service already.
@@ -83,8 +86,9 @@ fn limit(
         let missing = format!("needs {}", rate_field.trim_start_matches("service."));
         return burst.map_or(Ok(None), |burst| Err(fault(&burst, burst_field, missing)));
     };
-    let rate: FlowRate =
-        parse(&text, rate_field, "flows in a second or minute, \"1/m\" to \"5000000/s\"")?;
+    let rate: FlowRate = text.get_ref().parse().map_err(|error: BadFlowRate| {
+        fault(&text, rate_field, format!("`{}` {error}", text.get_ref()))
+    })?;
     let burst = number(burst, burst_field, 1, MOST, rate.usual_burst())?;
     Ok(Some(FlowLimit { rate, burst }))
 }

@@ -12,8 +12,7 @@ use super::{
 use crate::{
     config::raw,
     model::{
-        Backend, BadPorts, DEFAULT_WEIGHT, Ports, Protocol, Service, ServiceName, Vip,
-        check_address,
+        Backend, BackendRule, BadPorts, DEFAULT_WEIGHT, Ports, Protocol, Service, ServiceName, Vip,
     },
 };
 
@@ -89,11 +88,8 @@ fn scheduler(raw: Option<Spanned<String>>) -> Checked<()> {
 fn backend(raw: raw::Backend, service: &Facts, ports: Ports) -> Checked<Backend> {
     let field = "service.backend.address";
     let address = address(&raw.address, field)?;
-    check_address(address, service.vip).map_err(|error| fault(&raw.address, field, error))?;
-    if service.forward == Forward::Nat && address.is_ipv6() != service.vip.is_ipv6() {
-        let message = "forward = \"nat\" needs backends of the same family as the service";
-        return Err(fault(&raw.address, field, message));
-    }
+    let rule = BackendRule { vip: service.vip, forward: service.forward };
+    rule.check(address).map_err(|error| fault(&raw.address, field, error))?;
     let port = raw.port.map(|raw| backend_port(&raw, service.forward, ports)).transpose()?;
     let weight =
         number(raw.weight, "service.backend.weight", 0, 65_535, u32::from(DEFAULT_WEIGHT))?;

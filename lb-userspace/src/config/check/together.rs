@@ -50,8 +50,19 @@ impl Together {
     fn add_ping(&mut self, service: &Service) -> Result<(), Clash> {
         let Some(ping) = service.policy.ping else { return Ok(()) };
         match self.pings.get(&service.vip) {
-            Some((other, holder)) if *other != ping || ping == Ping::Backend => {
-                let message = format!("service `{holder}` of this address has its own already");
+            Some((other, holder)) if *other != ping => {
+                let (other, own) = (other.name(), ping.name());
+                let message = format!(
+                    "service `{holder}` of this address has \"{other}\", this one \"{own}\": \
+                     leave one of them out"
+                );
+                Err(Clash { field: "ping", holder: holder.clone(), message })
+            }
+            Some((Ping::Backend, holder)) => {
+                let message = format!(
+                    "service `{holder}` of this address has \"backend\" already, which only one \
+                     may: leave it out here"
+                );
                 Err(Clash { field: "ping", holder: holder.clone(), message })
             }
             _ => {

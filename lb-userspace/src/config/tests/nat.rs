@@ -18,6 +18,13 @@ fn backends_have_ports_and_flows_have_a_range() {
     let service = &config.services[0];
     assert_eq!((service.ports, service.backends[0].port), (Ports::Exact(80), 8080));
 
+    let [address, other] = ["10.0.1.11", "10.0.1.12"].map(|text| text.parse().expect("address"));
+    let port = |service: &Service| [address, other].map(|at| service.translated_port_of(&at));
+    assert_eq!(port(service), [Some(8080), Some(80)]);
+    let text = format!("{DAEMON}{}", NAT.replace("80", "\"80-89\""));
+    let range = Config::parse("lb.toml", &text).expect("a good one");
+    assert_eq!(port(&range.services[0]), [None, None]);
+
     for range in ["5000-5000", "5000 - 5000"] {
         let text = format!("{DAEMON}nat_ports = \"{range}\"\n{NAT}{}", backend(""));
         let config = Config::parse("lb.toml", &text).expect("a good one");

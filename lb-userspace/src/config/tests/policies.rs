@@ -70,7 +70,7 @@ fn a_service_that_asks_for_nothing_has_no_policy() {
 }
 
 /// A line that is added to a service, and the error without its place.
-const TCP_FAULTS: [(&str, &str); 29] = [
+const TCP_FAULTS: [(&str, &str); 31] = [
     ("allow = []", "allow: names nobody: without it all are allowed"),
     ("deny = []", "deny: names nobody: without it nobody is denied"),
     ("allow = [\"10.0.0\"]", "allow: `10.0.0` is not an IPv4 or IPv6 address or prefix"),
@@ -80,11 +80,19 @@ const TCP_FAULTS: [(&str, &str); 29] = [
     ),
     ("deny = [\"10.0.0.0/33\"]", "deny: `10.0.0.0/33` is not an IPv4"),
     ("deny = [\"fd00::/8\"]", "deny: `fd00::/8` is of another IP version than the service"),
-    ("deny = [\"10.0.0.1\", \"10.0.0.1/32\"]", "deny: `10.0.0.1/32` is named twice"),
-    ("max_new_flows = \"fast\"", "max_new_flows: `fast` is not flows in a second or minute"),
-    ("max_new_flows = \"0/s\"", "max_new_flows: `0/s` is not"),
-    ("max_new_flows = \"1/h\"", "max_new_flows: `1/h` is not"),
-    ("max_new_flows = \"9000000/s\"", "max_new_flows: `9000000/s` is not"),
+    ("allow = [\"10.0.0.1\", \"10.0.0.1/32\"]", "allow: `10.0.0.1/32` is in allow twice"),
+    ("deny = [\"10.0.0.1\", \"10.0.0.1/32\"]", "deny: `10.0.0.1/32` is in deny twice"),
+    (
+        "allow = [\"10.0.0.0/8\"]\ndeny = [\"10.0.0.0/8\"]",
+        "deny: `10.0.0.0/8` is in allow and in deny",
+    ),
+    (
+        "max_new_flows = \"fast\"",
+        "max_new_flows: `fast` must be \"N/s\" or \"N/m\", from \"1/m\" to",
+    ),
+    ("max_new_flows = \"0/s\"", "max_new_flows: `0/s` must be"),
+    ("max_new_flows = \"1/h\"", "max_new_flows: `1/h` must be"),
+    ("max_new_flows = \"9000000/s\"", "max_new_flows: `9000000/s` must be"),
     ("new_flow_burst = 5", "new_flow_burst: needs max_new_flows"),
     ("new_flow_burst_per_source = 5", "new_flow_burst_per_source: needs max_new_flows_per_source"),
     (
@@ -98,8 +106,8 @@ const TCP_FAULTS: [(&str, &str); 29] = [
     ("no_backend = \"reset\"", "no_backend: `reset` must be \"drop\" or \"refuse\""),
     ("udp_flows = \"remember\"", "udp_flows: is for protocol = \"udp\" only"),
     ("udp_flows = \"hash\"", "udp_flows: is for protocol = \"udp\" only"),
-    ("udp_timeout = \"60s\"", "udp_timeout: needs udp_flows = \"remember\""),
-    ("quic_server_id = { offset = 1, length = 4 }", "quic_server_id: needs udp_flows = \"quic\""),
+    ("udp_timeout = \"60s\"", "udp_timeout: is for protocol = \"udp\" only"),
+    ("quic_server_id = { offset = 1, length = 4 }", "quic_server_id: is for protocol = \"udp\""),
     ("fragments = \"drop\"", "fragments: `drop` must be \"track\" or \"by-address\""),
     ("ping = \"yes\"", "ping: `yes` must be \"pass\" or \"answer\" or \"backend\""),
     (
@@ -117,13 +125,15 @@ const TCP_FAULTS: [(&str, &str); 29] = [
     ("port = true", "port: must be a port from 0 to 65535, or a range"),
 ];
 
-const UDP_FAULTS: [(&str, &str); 13] = [
+const UDP_FAULTS: [(&str, &str); 15] = [
     ("max_new_flows = \"1/s\"", "max_new_flows: only flows that are remembered are known to begin"),
     (
         "max_new_flows_per_source = \"1/s\"",
         "max_new_flows_per_source: only flows that are remembered",
     ),
     ("udp_flows = \"sticky\"", "udp_flows: `sticky` must be \"hash\" or \"remember\" or \"quic\""),
+    ("udp_timeout = \"60s\"", "udp_timeout: needs udp_flows = \"remember\""),
+    ("quic_server_id = { offset = 1, length = 4 }", "quic_server_id: needs udp_flows = \"quic\""),
     ("udp_flows = \"remember\"\nudp_timeout = \"0s\"", "udp_timeout: must be from 1s to 4h"),
     ("udp_flows = \"remember\"\nudp_timeout = \"5h\"", "udp_timeout: must be from 1s to 4h"),
     ("udp_flows = \"quic\"", "udp_flows: \"quic\" needs quic_server_id"),
@@ -204,11 +214,18 @@ fn services_must_not_contradict_each_other() {
         (
             "ping = \"answer\"",
             "port = 81\nping = \"pass\"",
-            Some("ping: service `a` of this address"),
+            Some(
+                "ping: service `a` of this address has \"answer\", this one \"pass\": leave one of \
+                 them out",
+            ),
         ),
         ("ping = \"answer\"", "port = 81\nping = \"answer\"", None),
         ("ping = \"answer\"", "port = 81", None),
-        ("ping = \"backend\"", "port = 81\nping = \"backend\"", Some("ping: service `a` of this")),
+        (
+            "ping = \"backend\"",
+            "port = 81\nping = \"backend\"",
+            Some("ping: service `a` of this address has \"backend\" already, which only one may"),
+        ),
         (
             "fragments = \"by-address\"",
             "port = 0\nfragments = \"by-address\"",
@@ -250,7 +267,8 @@ fn backends_of_a_prefix_are_not_in_it() {
     let text = format!("{DAEMON}{SERVICE}[[service.backend]]\naddress = \"10.200.0.9\"\n");
     assert!(Config::parse("lb.toml", &text).is_ok());
     let error = error(&text.replace("\"10.200.0.1\"", "\"10.200.0.0/24\""));
-    assert!(error.contains("backend.address: this is the address of the service"), "{error}");
+    let expected = "backend.address: lies within the service's own prefix 10.200.0.0/24";
+    assert!(error.ends_with(expected), "{error}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use self::session::{Entries, Session};
 use super::{
     EntryProblem, Snapshot, Source, SourceError, backoff::Backoff, error::shown, snapshot::Draft,
 };
-use crate::model::Vip;
+use crate::model::BackendRule;
 
 /// A session that lasted so long was a good one, and the next may follow at once.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
@@ -25,7 +25,7 @@ const GOOD_SESSION: Duration = Duration::from_secs(10);
 pub struct EtcdSource {
     endpoints: Vec<String>,
     prefix: Vec<u8>,
-    vip: Vip,
+    rule: BackendRule,
     /// Index of the endpoint to use, modulo their number.
     turn: usize,
     backoff: Backoff,
@@ -37,11 +37,11 @@ pub struct EtcdSource {
 impl EtcdSource {
     /// Nothing is connected before the first call of [`Source::next`].
     #[must_use]
-    pub fn new(endpoints: Vec<String>, prefix: &str, vip: Vip) -> Self {
+    pub fn new(endpoints: Vec<String>, prefix: &str, rule: BackendRule) -> Self {
         Self {
             endpoints,
             prefix: prefix.as_bytes().to_vec(),
-            vip,
+            rule,
             turn: 0,
             backoff: Backoff::default(),
             is_out: false,
@@ -73,7 +73,7 @@ impl Source for EtcdSource {
         loop {
             if let Some((session, since)) = &mut self.session {
                 match session.changed().await {
-                    Ok(()) => return snapshot(session.entries(), &self.prefix, self.vip),
+                    Ok(()) => return snapshot(session.entries(), &self.prefix, self.rule),
                     Err(error) => tracing::info!(%error, "the watch ends, listing again"),
                 }
                 if since.elapsed() > GOOD_SESSION {
@@ -86,7 +86,7 @@ impl Source for EtcdSource {
                 Ok(session) => {
                     self.is_out = false;
                     let (session, _) = self.session.insert((session, Instant::now()));
-                    return snapshot(session.entries(), &self.prefix, self.vip);
+                    return snapshot(session.entries(), &self.prefix, self.rule);
                 }
                 Err(error) if !std::mem::replace(&mut self.is_out, true) => return Err(error),
                 Err(error) => tracing::debug!(%error, "no etcd yet"),
@@ -95,8 +95,8 @@ impl Source for EtcdSource {
     }
 }
 
-fn snapshot(entries: &Entries, prefix: &[u8], vip: Vip) -> Result<Snapshot, SourceError> {
-    let mut draft = Draft::new(vip);
+fn snapshot(entries: &Entries, prefix: &[u8], rule: BackendRule) -> Result<Snapshot, SourceError> {
+    let mut draft = Draft::new(rule);
     for (key, value) in entries {
         let address = key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok());
         let address = address.ok_or_else(|| SourceError::entry(key, EntryProblem::NotAnAddress))?;
@@ -130,7 +130,8 @@ mod tests {
     fn read(entries: &[(&[u8], &[u8])]) -> Result<Vec<(String, u16)>, String> {
         let entries = entries.iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect();
         let vip = "10.200.0.1".parse().expect("address");
-        let snapshot = snapshot(&entries, b"lb/web/", vip).map_err(|error| error.to_string())?;
+        let rule = BackendRule { vip, forward: lb_common::Forward::L2 };
+        let snapshot = snapshot(&entries, b"lb/web/", rule).map_err(|error| error.to_string())?;
         Ok(snapshot.backends.iter().map(|b| (b.address.to_string(), b.weight)).collect())
     }
 

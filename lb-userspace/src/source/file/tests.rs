@@ -22,7 +22,13 @@ impl Fixture {
     fn new(name: &str) -> Self {
         let directory = TempDir::new().expect("temporary directory");
         let path = directory.path().join(name);
-        let source = FileSource::new(path, "10.200.0.1".parse().expect("address"));
+        let source = FileSource::new(
+            path,
+            BackendRule {
+                vip: "10.200.0.1".parse().expect("address"),
+                forward: lb_common::Forward::L2,
+            },
+        );
         Self { directory, source }
     }
 

@@ -24,10 +24,13 @@ pub(super) fn sources(allow: List, deny: List, vip: Vip) -> Checked<BTreeMap<IpN
         }
         for text in list.into_inner() {
             let prefix = source(&text, field, vip)?;
-            if sources.insert(prefix, is_allowed).is_some() {
-                let message = format!("`{prefix}` is named twice in allow and deny");
-                return Err(fault(&text, field, message));
-            }
+            let lists = match sources.insert(prefix, is_allowed) {
+                None => continue,
+                Some(true) if is_allowed => "allow twice",
+                Some(false) if !is_allowed => "deny twice",
+                Some(_) => "allow and in deny",
+            };
+            return Err(fault(&text, field, format!("`{prefix}` is in {lists}")));
         }
     }
     Ok(sources)

@@ -31,7 +31,14 @@ pub(super) fn udp_flows(raw: &mut raw::Service, facts: &Facts) -> Checked<UdpFlo
     let at = raw.udp_flows.take();
     let kind = one_of(at.clone(), FIELD, &choices, Kind::Hash)?;
     if let Some(at) = &at {
-        require_udp(at, facts)?;
+        require_udp(at, FIELD, facts)?;
+        require_no_translation(at, facts)?;
+    }
+    if let Some(timeout) = &raw.udp_timeout {
+        require_udp(timeout, "service.udp_timeout", facts)?;
+    }
+    if let Some(layout) = &raw.quic_server_id {
+        require_udp(layout, "service.quic_server_id", facts)?;
     }
     if kind != Kind::Remember
         && let Some(timeout) = &raw.udp_timeout
@@ -57,10 +64,14 @@ pub(super) fn udp_flows(raw: &mut raw::Service, facts: &Facts) -> Checked<UdpFlo
     }
 }
 
-fn require_udp(at: &Spanned<String>, facts: &Facts) -> Checked<()> {
-    if facts.protocol != Protocol::Udp {
-        return Err(fault(at, FIELD, "is for protocol = \"udp\" only"));
+fn require_udp<T>(at: &Spanned<T>, field: &str, facts: &Facts) -> Checked<()> {
+    if facts.protocol == Protocol::Udp {
+        return Ok(());
     }
+    Err(fault(at, field, "is for protocol = \"udp\" only"))
+}
+
+fn require_no_translation(at: &Spanned<String>, facts: &Facts) -> Checked<()> {
     if facts.forward == Forward::Nat && at.get_ref() != "hash" {
         let message = "forward = \"nat\" remembers every flow in its own way: leave this out";
         return Err(fault(at, FIELD, message));
