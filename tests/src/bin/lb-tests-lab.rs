@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use lb_tests::{Plan, Topology, address, address::Family};
+use nix::sys::signal::{SigHandler, Signal, signal};
 
 /// Builds the test network with servers on port 80 of the backends, and keeps it until Ctrl-C.
 #[derive(Parser)]
@@ -16,6 +17,9 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     let Arguments { backends, services } = Arguments::parse();
+    // Shells have what they start in the background ignore Ctrl-C.
+    // SAFETY: the default action runs no code of ours.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl)? };
     let topology = Topology::new(Plan { backends, services })?;
     let _servers = topology
         .backends()
