@@ -26,13 +26,13 @@ pub(super) fn rewrite<F: Frame>(
     delta: u32,
     link: [u8; 12],
 ) -> Option<()> {
-    if !matches!(seen.kind, Kind::LaterFragment(_)) {
-        transport(frame, &seen.packet, tuple, delta)?;
+    if matches!(seen.kind, Kind::LaterFragment(_)) {
+        return network(frame, &seen.packet, tuple, delta, link);
     }
-    network(frame, &seen.packet, tuple, delta, link)
+    whole(frame, &seen.packet, tuple, delta, link)
 }
 
-/// The same of a TCP or UDP packet in one piece.
+/// The same of a packet that has its transport header.
 #[inline(always)]
 pub(super) fn whole<F: Frame>(
     frame: &mut F,
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn updates_are_exact_for_every_checksum() {
-        for check in 0..=u16::MAX {
+        for check in (0..=u16::MAX).step_by(if cfg!(miri) { 4099 } else { 1 }) {
             for more in [0, 1, 0xffff, 0x1_2345, 0x3_fffc] {
                 let new = u16::from_be_bytes(updated(check.to_be_bytes(), more));
                 assert_eq!((u32::from(new) + more) % 0xffff, u32::from(check) % 0xffff);

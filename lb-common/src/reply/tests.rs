@@ -88,7 +88,7 @@ fn every_echo_is_the_request_sent_back() {
     for family in [0, 1] {
         let mut tables = site(family, 1500);
         tables.settings.replies_per_tick = u32::MAX;
-        for id in 0..=u16::MAX {
+        for id in (0..=u16::MAX).step_by(if cfg!(miri) { 4099 } else { 1 }) {
             let request = echo(family, id.to_be_bytes(), &[0xa5; 3]);
             let (verdict, out) = run(&tables, &request);
             assert_eq!(verdict, Verdict::EchoAnswered);

@@ -144,17 +144,22 @@ impl Work {
         let Some(settings) = tables.settings() else {
             return Step::Done(Verdict::NotReady);
         };
-        let policy = tables.policy(self.found.table.policy()).unwrap_or(&Policy::NONE);
-        let beside = Beside { tables, settings, policy };
+        // Only in the steps that ask for it: to the compiler a look-up may have effects, so it would
+        // stay where nobody uses what it finds.
+        let policy = self.found.table.policy();
+        let beside = || {
+            let policy = tables.policy(policy).unwrap_or(&Policy::NONE);
+            Beside { tables, settings, policy }
+        };
         match step {
             Step::Walk => self.walk(frame),
             Step::Read => self.read(frame),
             Step::Admit => admit::admit(self, frame, tables, settings),
-            Step::Choose => choose::choose(self, frame, &beside),
+            Step::Choose => choose::choose(self, frame, &beside()),
             Step::Forward => forward::forward(self, frame, tables),
-            Step::Request => nat::request(self, frame, &beside),
-            Step::Open => nat::open(self, &beside),
-            Step::TakePort => nat::take_port(self, frame, &beside),
+            Step::Request => nat::request(self, frame, &beside()),
+            Step::Open => nat::open(self, &beside()),
+            Step::TakePort => nat::take_port(self, frame, &beside()),
             Step::Enter => nat::enter(self, frame, tables),
             Step::Translate => nat::known(self, frame, tables),
             Step::Answer => nat::answer(self, frame, tables, settings),

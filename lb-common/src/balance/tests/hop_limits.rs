@@ -38,7 +38,7 @@ fn one_is_taken_off_and_the_checksum_stays_right() {
 #[test]
 fn every_checksum_is_as_right_as_it_was() {
     let (tables, [bytes, _]) = both();
-    for check in 0..=u16::MAX {
+    for check in (0..=u16::MAX).step_by(if cfg!(miri) { 4099 } else { 1 }) {
         let mut bytes = bytes.clone();
         bytes[24..26].copy_from_slice(&check.to_be_bytes());
         let before = crate::checksum::sum(&bytes[14..34]);

@@ -49,23 +49,6 @@ extern "C" fn short(context: *mut xdp_md) -> u32 {
 /// In the place of a verdict: there is none yet.
 const STEPS: u32 = 0x2_0000;
 
-/// Steps as functions return them, beside what [`Settled::number`] returns.
-const WALK: u32 = 0x1_0000;
-const READ: u32 = 0x1_0001;
-const ADMIT: u32 = 0x1_0002;
-const CHOOSE: u32 = 0x1_0003;
-const FORWARD: u32 = 0x1_0004;
-const REQUEST: u32 = 0x1_0005;
-const ANSWER: u32 = 0x1_0006;
-const ECHO: u32 = 0x1_0007;
-const TELL: u32 = 0x1_0008;
-const RESET: u32 = 0x1_0009;
-const OPEN: u32 = 0x1_000a;
-const TAKE_PORT: u32 = 0x1_000b;
-const ENTER: u32 = 0x1_000c;
-const TRANSLATE: u32 = 0x1_000d;
-const QUOTE: u32 = 0x1_000e;
-
 #[inline(always)]
 fn steps(context: &XdpContext) -> u32 {
     let mut next = begin(context.ctx);
@@ -139,38 +122,50 @@ extern "C" fn begin(context: *mut xdp_md) -> u32 {
     }
 }
 
-macro_rules! step {
-    ($name:ident, $step:ident) => {
-        #[inline(never)]
-        extern "C" fn $name(context: *mut xdp_md) -> u32 {
-            take(context, Step::$step)
+/// For each step a function, and a number by which functions name the next one, beside what
+/// [`Settled::number`] returns.
+macro_rules! steps {
+    ($( $(#[$attribute:meta])* $function:ident, $number:ident = $value:literal: $step:ident; )+) => {
+        $(
+            const $number: u32 = $value;
+
+            $(#[$attribute])*
+            #[inline(never)]
+            extern "C" fn $function(context: *mut xdp_md) -> u32 {
+                take(context, Step::$step)
+            }
+        )+
+
+        #[inline(always)]
+        const fn number(step: Step) -> u32 {
+            match step {
+                $( Step::$step => $number, )+
+                Step::Done(verdict) => Settled::of(verdict).number(),
+            }
         }
     };
 }
 
-step!(walk, Walk);
-step!(read, Read);
-step!(admit, Admit);
-step!(choose, Choose);
-step!(forward, Forward);
-step!(request, Request);
-step!(open, Open);
-
-/// By its name it is global, and the verifier looks at it once, not in every round of its loop.
-// SAFETY: the object has no other symbol of this name.
-#[unsafe(no_mangle)]
-#[inline(never)]
-extern "C" fn take_port(context: *mut xdp_md) -> u32 {
-    take(context, Step::TakePort)
+steps! {
+    walk, WALK = 0x1_0000: Walk;
+    read, READ = 0x1_0001: Read;
+    admit, ADMIT = 0x1_0002: Admit;
+    choose, CHOOSE = 0x1_0003: Choose;
+    forward, FORWARD = 0x1_0004: Forward;
+    request, REQUEST = 0x1_0005: Request;
+    open, OPEN = 0x1_0006: Open;
+    /// By its name it is global, and the verifier looks at it once, not in every round of its loop.
+    // SAFETY: the object has no other symbol of this name.
+    #[unsafe(no_mangle)]
+    take_port, TAKE_PORT = 0x1_0007: TakePort;
+    enter, ENTER = 0x1_0008: Enter;
+    translate, TRANSLATE = 0x1_0009: Translate;
+    answer, ANSWER = 0x1_000a: Answer;
+    quote, QUOTE = 0x1_000b: Quote;
+    echo, ECHO = 0x1_000c: Echo;
+    tell, TELL = 0x1_000d: Tell;
+    reset, RESET = 0x1_000e: Reset;
 }
-
-step!(enter, Enter);
-step!(translate, Translate);
-step!(answer, Answer);
-step!(quote, Quote);
-step!(echo, Echo);
-step!(tell, Tell);
-step!(reset, Reset);
 
 #[inline(always)]
 fn take(context: *mut xdp_md, step: Step) -> u32 {
@@ -181,28 +176,6 @@ fn take(context: *mut xdp_md, step: Step) -> u32 {
     let tables = MapTables::new(&context);
     let mut frame = XdpFrame::new(&context);
     number(work.take(step, &mut frame, &tables))
-}
-
-#[inline(always)]
-const fn number(step: Step) -> u32 {
-    match step {
-        Step::Walk => WALK,
-        Step::Read => READ,
-        Step::Admit => ADMIT,
-        Step::Choose => CHOOSE,
-        Step::Forward => FORWARD,
-        Step::Request => REQUEST,
-        Step::Open => OPEN,
-        Step::TakePort => TAKE_PORT,
-        Step::Enter => ENTER,
-        Step::Translate => TRANSLATE,
-        Step::Answer => ANSWER,
-        Step::Quote => QUOTE,
-        Step::Echo => ECHO,
-        Step::Tell => TELL,
-        Step::Reset => RESET,
-        Step::Done(verdict) => Settled::of(verdict).number(),
-    }
 }
 
 const NOT_READY: u32 = Settled::of(Verdict::NotReady).number();
