@@ -1,6 +1,7 @@
 //! `BACKENDS`: servers behind services, and how to reach them.
 
 mod kind;
+mod stance;
 
 use crate::{
     address::Address,
@@ -10,6 +11,8 @@ use crate::{
     shared::{SharedU16, SharedU32, SharedU64},
 };
 use kind::Kind;
+
+pub use stance::Stance;
 
 /// In the place of an interface's index: the backend is this machine, and packets for it go to the
 /// network stack. Not the index of `lo`, which test runs of the kernel have packets come in by.
@@ -54,19 +57,25 @@ pub struct Backend {
     /// See [`Kind`].
     kind: SharedU16,
     outer_checksum: u16,
-    /// Identifier of the service, see [`crate::Service::id`].
-    pub service: u32,
+    /// Identifier of the service, and above it the stance.
+    service: SharedU32,
     destination: [u32; 4],
     source: [u32; 4],
     /// See [`Backend::at_port`].
     port: u16,
     spread: u16,
+    #[cfg(feature = "next-layout")]
+    more: [u64; 8],
 }
 
-const _: () = assert!(size_of::<Backend>() == 64);
+const _: () = assert!(size_of::<Backend>() == crate::layout::BACKEND_BYTES);
+
+/// Bits of the service's identifier in the word that holds the stance above them.
+const SERVICE: u32 = (1 << STANCE) - 1;
+const STANCE: u32 = 24;
 
 impl Backend {
-    /// An entry whose next hop is not known yet. `source` is the outer source address of tunnels
+    /// An entry that takes new flows and whose next hop is not known yet. `source` is the outer source address of tunnels
     /// and has the family of `destination`; `l2` does not use it.
     #[must_use]
     pub fn new(
@@ -80,7 +89,7 @@ impl Backend {
             generation: SharedU16::new(generation),
             kind: SharedU16::new(Kind::new(forward, destination.is_ipv6()).word()),
             outer_checksum: outer_checksum(forward, destination, source),
-            service,
+            service: SharedU32::new(service & SERVICE),
             destination: destination.words(),
             source: source.words(),
             ..Self::default()
@@ -133,6 +142,25 @@ impl Backend {
     #[must_use]
     pub fn vlan(&self) -> u16 {
         self.kind().vlan()
+    }
+
+    /// Identifier of the service, see [`crate::Service::id`]: below 2^24.
+    #[inline(always)]
+    #[must_use]
+    pub fn service(&self) -> u32 {
+        self.service.load() & SERVICE
+    }
+
+    /// What the backend does with flows.
+    #[inline(always)]
+    #[must_use]
+    pub fn stance(&self) -> Stance {
+        Stance::from_number((self.service.load() >> STANCE) as u8)
+    }
+
+    /// Makes packets see another stance, from the next one on.
+    pub fn set_stance(&self, stance: Stance) {
+        self.service.store(self.service() | (stance as u32) << STANCE);
     }
 
     /// Counts the uses of this entry: a flow that was remembered under another generation is not

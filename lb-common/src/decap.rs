@@ -1,12 +1,15 @@
-//! The tunnel's far end: opens packets of permitted load balancers, in IP or in GUE, on a backend.
+//! The tunnel's far end: opens packets of permitted load balancers, in IP or in GUE, on a backend, or
+//! gives them on to the other backend that may have their connection.
 
 mod ecn;
 mod gue;
 mod inner;
 mod keys;
 mod outer;
+mod second_chance;
 
 pub use keys::{LocalAddress, SourcePrefix, known};
+pub use second_chance::{Connection, Segment};
 
 use crate::{
     address::Address,
@@ -33,10 +36,17 @@ pub trait Gate {
     fn admits(&self, destination: &Address) -> bool;
     /// The UDP port of GUE; 0 opens none.
     fn gue_port(&self) -> u16;
+    /// Whether packets of connections that this machine does not have are given on to the other
+    /// backend that their tunnel names.
+    fn gives_on(&self) -> bool;
+    /// Whether this machine has the connection of a segment in the frame, in whatever state but
+    /// listening, or can make it from the SYN cookie that the segment brings back.
+    fn knows<F: Frame>(&self, frame: &F, segment: &Segment) -> bool;
 }
 
-/// Opens one frame. A frame whose verdict is to pass is untouched, except for
-/// [`DecapVerdict::Opened`]: that one has lost its outer headers, and has its congestion mark.
+/// Opens one frame. A frame whose verdict is to pass is untouched, except for two:
+/// [`DecapVerdict::Opened`] has lost its outer headers, and has its congestion mark;
+/// [`DecapVerdict::SecondChance`] is addressed to another backend, for the network stack to route.
 ///
 /// Up to two VLAN tags stay. Fragments, IPv4 options and IPv6 extension headers of the outer packet
 /// are not opened; the balancer sends none.
@@ -63,16 +73,23 @@ fn judge<F: Frame, G: Gate>(frame: &mut F, gate: &G) -> Result<DecapVerdict, Dec
         return Err(DecapVerdict::ForeignDestination);
     }
     let contents = match carrier {
-        Carrier::Ip(inner) => Contents { inner, start: outer.payload, end: outer.end },
+        Carrier::Ip(inner) => Contents { inner, start: outer.payload, end: outer.end, words: 0 },
         Carrier::Gue => gue::contents(frame, &outer).ok_or(DecapVerdict::Malformed)?,
     };
-    let Contents { inner, start, end } = contents;
+    let Contents { inner, start, end, words } = contents;
     let packet = inner.read(frame, start).ok_or(DecapVerdict::Malformed)?;
     if start + packet.length > end || !frame.holds(outer.end) {
         return Err(DecapVerdict::Malformed);
     }
     if !gate.admits(&packet.destination) {
         return Err(DecapVerdict::NotLocal);
+    }
+    if words != 0
+        && gate.gives_on()
+        && let Some(other) = second_chance::wanted(frame, gate, &outer, words, inner, start)
+    {
+        second_chance::give_on(frame, &outer, &other).ok_or(DecapVerdict::Malformed)?;
+        return Ok(DecapVerdict::SecondChance);
     }
     let ecn = ecn::merge(packet.ecn, outer.ecn).ok_or(DecapVerdict::CongestionNotEcn)?;
     let link = frame.header::<Ethernet>(0).ok_or(DecapVerdict::Malformed)?.link;

@@ -3,6 +3,7 @@
 pub mod gue;
 pub(crate) mod ipip;
 pub(crate) mod l2;
+pub(crate) mod mark;
 mod outer;
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};

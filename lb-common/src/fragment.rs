@@ -6,7 +6,7 @@
 
 use crate::{
     find,
-    flow::{FlowSet, Remembered},
+    flow::{FlowSet, Phase, Remembered},
     packet::{Packet, Seen},
     settings::Settings,
     tables::Tables,
@@ -30,6 +30,7 @@ pub(crate) fn remember<T: Tables>(tables: &T, settings: &Settings, seen: &Seen, 
         backend: seen.packet.client_port(),
         generation: seen.packet.key.port(),
         seen: tables.now(),
+        phase: Phase::Open,
     };
     set.replace(datagram, ports);
 }

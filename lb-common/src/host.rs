@@ -10,9 +10,10 @@ use crate::{
     backend::Backend,
     bucket::{Bucket, SourceBuckets},
     counters::Counters,
-    decap::Gate,
-    flow::{FlowSet, InsertBudget},
+    decap::{Connection, Gate, Segment},
+    flow::{FlowCounters, FlowSet, InsertBudget},
     frame::{Frame, Header},
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     policy::{Policy, ServerKey},
     ranges::RangeLine,
@@ -106,6 +107,14 @@ pub struct HostTables {
     pub insert_budget: InsertBudget,
     /// See [`Tables::reply_budget`].
     pub reply_budget: InsertBudget,
+    /// See [`Tables::flow_counters`].
+    pub flow_counters: FlowCounters,
+    /// See [`Tables::load`].
+    pub loads: Vec<Load>,
+    /// See [`Tables::rotation`].
+    pub rotations: Vec<Rotation>,
+    /// See [`Tables::nanoseconds`].
+    pub nanoseconds: u64,
     /// See [`Tables::now`].
     pub now: u16,
     /// See [`Tables::jiffies`].
@@ -165,6 +174,22 @@ impl Tables for HostTables {
 
     fn reply_budget(&self) -> Option<&InsertBudget> {
         Some(&self.reply_budget)
+    }
+
+    fn flow_counters(&self) -> Option<&FlowCounters> {
+        Some(&self.flow_counters)
+    }
+
+    fn load(&self, backend: u16) -> Option<&Load> {
+        self.loads.get(usize::from(backend))
+    }
+
+    fn rotation(&self, policy: u32) -> Option<&Rotation> {
+        self.rotations.get(policy as usize)
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        self.nanoseconds
     }
 
     fn now(&self) -> u16 {
@@ -336,6 +361,10 @@ pub struct HostGate {
     pub targets: BTreeSet<Address>,
     /// UDP port of GUE; 0 is none.
     pub gue_port: u16,
+    /// Whether packets are given on to other backends.
+    pub gives_on: bool,
+    /// TCP connections of this machine.
+    pub connections: BTreeSet<Connection>,
 }
 
 impl Gate for HostGate {
@@ -353,5 +382,13 @@ impl Gate for HostGate {
 
     fn gue_port(&self) -> u16 {
         self.gue_port
+    }
+
+    fn gives_on(&self) -> bool {
+        self.gives_on
+    }
+
+    fn knows<F: Frame>(&self, _: &F, segment: &Segment) -> bool {
+        self.connections.contains(&segment.connection)
     }
 }

@@ -34,7 +34,7 @@ use crate::{
 };
 
 pub use entry::{Translation, state};
-pub(crate) use open::{enter, open};
+pub(crate) use open::{bind, enter, open};
 pub use port::MOST_STEPS;
 pub(crate) use port::take_port;
 pub(crate) use quote::quote;
@@ -117,6 +117,7 @@ pub(crate) fn answer<F: Frame, T: Tables>(
         fragment::remember(tables, settings, &work.seen, id);
     }
     entry.witness(tables.now(), state_bits(work, frame));
+    take_time(tables, entry);
     let link = entry.client_link();
     if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
         return Step::Done(Verdict::Malformed);
@@ -137,13 +138,37 @@ fn translate<F: Frame, T: Tables>(
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };
-    entry.witness(tables.now(), state_bits(work, frame));
+    witness(tables, entry, state_bits(work, frame));
     let link = way.backend.link();
     if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
         return Step::Done(Verdict::Malformed);
     }
     send::count(tables, &work.seen.packet, work.found.service, entry.backend);
     Step::Done(send::leave(tables, way.interface))
+}
+
+/// Keeps in mind what a client's packet says of its flow.
+#[inline(always)]
+fn witness<T: Tables>(tables: &T, entry: &Translation, bits: u32) {
+    entry.witness(tables.now(), bits);
+    if entry.end_counting(bits)
+        && let Some(load) = tables.load(entry.backend)
+    {
+        load.end();
+    }
+}
+
+/// Takes in how long the backend took to answer a flow's first packet, where somebody asks.
+#[inline(always)]
+fn take_time<T: Tables>(tables: &T, entry: &Translation) {
+    if entry.state() & state::TIMED == 0 {
+        return;
+    }
+    if let Some(latency) = entry.end_timing(tables.nanoseconds())
+        && let Some(load) = tables.load(entry.backend)
+    {
+        load.answered(latency);
+    }
 }
 
 /// What becomes of a packet that cannot be sent. One for this machine would need the translation,

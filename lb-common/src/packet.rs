@@ -95,6 +95,8 @@ pub struct Packet {
     pub key: ServiceKey,
     /// What its flow's age is.
     pub age: Age,
+    /// TCP's flags, RFC 9293 section 3.1; 0 where there are none, or they are not known.
+    pub flags: u8,
     /// Length of the IP packet in bytes as its header says.
     pub length: u32,
     /// DSCP and ECN as one byte.
@@ -125,6 +127,7 @@ impl Packet {
         Self {
             key,
             age: Age::Continues,
+            flags: 0,
             length: 0,
             traffic_class: 0,
             hop_limit: 64,
@@ -165,6 +168,26 @@ impl Packet {
     pub const fn with_ports(self, client: u16, service: u16) -> Self {
         let key = self.key.at(service, self.key.marked_protocol());
         Self { key, source: source(self.source as u32, client), ..self }
+    }
+
+    /// The same packet as if only the client address' bits in `mask` were set, in words as in
+    /// [`Address`].
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn masked(self, mask: &[u32; 4]) -> Self {
+        let [a, b, c] = self.source_rest;
+        Self {
+            source: self.source & (0xffff_ffff << 32 | mask[0] as u64),
+            source_rest: [a & mask[1], b & mask[2], c & mask[3]],
+            ..self
+        }
+    }
+
+    /// The same packet as if it told nothing of its flow's life.
+    #[inline(always)]
+    #[must_use]
+    pub(crate) const fn without_flags(self) -> Self {
+        Self { flags: 0, ..self }
     }
 
     /// The same packet for another service.
@@ -222,6 +245,7 @@ fn of_ipv4(ip: &Ipv4Hdr, layout: Layout, transport: &Transport, protocol: u8) ->
             [0; 3],
         ),
         age: transport.age,
+        flags: transport.flags,
         length: u32::from(u16::from_be_bytes(ip.tot_len)),
         traffic_class: ip.tos,
         hop_limit: ip.ttl,
@@ -243,6 +267,7 @@ fn of_ipv6(ip: &Ipv6Hdr, layout: Layout, transport: &Transport, protocol: u8) ->
             destination_rest,
         ),
         age: transport.age,
+        flags: transport.flags,
         length: u32::from(u16::from_be_bytes(ip.payload_len)) + Ipv6Hdr::LEN as u32,
         traffic_class: ip.vcf[0] << 4 | ip.vcf[1] >> 4,
         hop_limit: ip.hop_limit,
@@ -265,6 +290,7 @@ struct Transport {
     source: u16,
     destination: u16,
     age: Age,
+    flags: u8,
     /// Bytes that the header claims: TCP its own length, UDP its own and its payload's. At least
     /// the shortest header's length, or more than any packet's length where it claims less.
     claimed: u32,
@@ -290,6 +316,7 @@ fn tcp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
         source: u16::from_be_bytes([tcp[0], tcp[1]]),
         destination: u16::from_be_bytes([tcp[2], tcp[3]]),
         age: if tcp[13] & SYN_ACK == SYN { Age::Begins } else { Age::Continues },
+        flags: tcp[13],
         claimed: if length < TCP_LEN as u32 { IMPOSSIBLE } else { length },
     })
 }
@@ -302,6 +329,7 @@ fn udp<F: Frame>(frame: &F, offset: usize) -> Option<Transport> {
         source: u16::from_be_bytes(udp.src),
         destination: u16::from_be_bytes(udp.dst),
         age: Age::Unknown,
+        flags: 0,
         claimed: if length < UdpHdr::LEN as u32 { IMPOSSIBLE } else { length },
     })
 }

@@ -20,11 +20,12 @@ pub mod flag {
     pub const REFUSE: u32 = 1 << 4;
     /// Backends are reached by translation of addresses.
     pub const NAT: u32 = 1 << 5;
-    /// UDP flows are remembered.
-    pub const UDP_FLOWS: u32 = 1 << 6;
+    /// Flows of UDP are remembered, and with a scheduler those of TCP too.
+    pub const REMEMBERED: u32 = 1 << 6;
     /// UDP packets go by the server that their QUIC connection identifier names.
     pub const QUIC: u32 = 1 << 7;
-    /// Flows are told apart by client address alone, so that every fragment tells its flow.
+    /// Slots are chosen by client address alone, as far as [`super::Policy::source_mask`] lets it
+    /// count: every fragment tells its flow, and clients stay where they are.
     pub const BY_ADDRESS: u32 = 1 << 8;
 }
 
@@ -45,7 +46,10 @@ pub struct Policy {
     /// What is asked for, as bits of [`flag`].
     pub flags: u32,
     /// Ticks of the flow cache after which a silent UDP flow is forgotten.
-    pub udp_timeout: u32,
+    pub flow_timeout: u16,
+    /// Ticks of the flow cache after which a source without new flows is forgotten, see
+    /// [`Scheduler::Source`].
+    pub source_timeout: u16,
     /// New flows in all.
     pub limit: Rate,
     /// New flows of one source: an IPv4 address or an IPv6 /64.
@@ -57,7 +61,16 @@ pub struct Policy {
     /// Hash of all that the policy consists of, its rules and server identifiers included, by
     /// which a daemon knows a policy that another one left. The packet path does not read it.
     pub fingerprint: u64,
-    reserved: [u64; 3],
+    /// With [`flag::BY_ADDRESS`], the bits of a client's address that count, in words as in
+    /// [`crate::Address`].
+    pub source_mask: [u32; 4],
+    /// First slot of the list that the scheduler chooses from: backends, each with its weight in the
+    /// place of the previous one.
+    pub list: u32,
+    /// Length of the list: of a list of turns its binary logarithm, of one of backends their number.
+    pub listed: u16,
+    /// Which backend gets a new flow, a number of [`Scheduler`].
+    pub scheduler: u16,
 }
 
 const _: () = assert!(size_of::<Policy>() == 64);
@@ -66,20 +79,87 @@ impl Policy {
     /// A policy that asks for nothing.
     pub const NONE: Self = Self {
         flags: 0,
-        udp_timeout: 0,
+        flow_timeout: 0,
+        source_timeout: 0,
         limit: Rate { per_jiffy: 0, burst: 0 },
         source_limit: Rate { per_jiffy: 0, burst: 0 },
         server_id: ServerIdLayout { offset: 0, length: 0 },
         nat_ports: 0,
         fingerprint: 0,
-        reserved: [0; 3],
+        source_mask: [0; 4],
+        list: 0,
+        listed: 0,
+        scheduler: 0,
     };
+
+    /// Which backend gets a new flow.
+    #[inline(always)]
+    #[must_use]
+    pub const fn scheduler(&self) -> Scheduler {
+        Scheduler::from_number(self.scheduler)
+    }
 
     /// Whether it asks for what the bit of [`flag`] stands for.
     #[inline(always)]
     #[must_use]
     pub const fn asks(&self, bit: u32) -> bool {
         self.flags & bit != 0
+    }
+}
+
+/// Which backend gets a new flow. Whatever is not remembered goes by the slot table.
+#[repr(u16)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scheduler {
+    /// That of its slot.
+    #[default]
+    Slot = 0,
+    /// The next of a list of turns.
+    Rotate = 1,
+    /// Any of a list of turns.
+    Random = 2,
+    /// Of two of a list of turns, the one with fewer flows for its weight.
+    TwoChoices = 3,
+    /// Of a list of backends, the one with the fewest flows for its weight.
+    LeastFlows = 4,
+    /// Of a list of backends, the one with the least product of flows and time to answer for its
+    /// weight.
+    LeastTime = 5,
+    /// The one that its source has, as long as that takes new flows; else that of its slot.
+    Source = 6,
+}
+
+impl Scheduler {
+    /// Most backends of a service whose scheduler looks at all of them.
+    pub const MOST_COMPARED: u16 = 1024;
+
+    /// The scheduler with a number; one that is not known goes by the slots.
+    #[inline(always)]
+    #[must_use]
+    pub const fn from_number(number: u16) -> Self {
+        match number {
+            1 => Self::Rotate,
+            2 => Self::Random,
+            3 => Self::TwoChoices,
+            4 => Self::LeastFlows,
+            5 => Self::LeastTime,
+            6 => Self::Source,
+            _ => Self::Slot,
+        }
+    }
+
+    /// Whether it asks how many flows backends have.
+    #[inline(always)]
+    #[must_use]
+    pub const fn counts_flows(self) -> bool {
+        matches!(self, Self::TwoChoices | Self::LeastFlows | Self::LeastTime)
+    }
+
+    /// Whether it looks at all backends of a list.
+    #[inline(always)]
+    #[must_use]
+    pub const fn compares(self) -> bool {
+        matches!(self, Self::LeastFlows | Self::LeastTime)
     }
 }
 

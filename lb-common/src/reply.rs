@@ -38,6 +38,8 @@ pub enum ReplyKind {
     HopLimit,
     /// The service has no backend.
     Refusal,
+    /// The backend of the packet's flow is gone, and its flows with it.
+    FlowOver,
 }
 
 impl Reply {
@@ -49,6 +51,8 @@ impl Reply {
     pub const HOP_LIMIT: Self = Self { kind: ReplyKind::HopLimit, mtu: 0 };
     /// See [`ReplyKind::Refusal`].
     pub const REFUSAL: Self = Self { kind: ReplyKind::Refusal, mtu: 0 };
+    /// See [`ReplyKind::FlowOver`].
+    pub const FLOW_OVER: Self = Self { kind: ReplyKind::FlowOver, mtu: 0 };
 
     /// See [`ReplyKind::TooBig`].
     #[inline(always)]
@@ -89,6 +93,8 @@ pub(crate) fn tell<F: Frame, T: Tables>(
         ReplyKind::HopLimit => (Verdict::HopLimit, Verdict::HopLimitTold),
         ReplyKind::Refusal if work.outline.protocol != UDP => return Verdict::NoBackend,
         ReplyKind::Refusal => (Verdict::NoBackend, Verdict::Refused),
+        ReplyKind::FlowOver if work.outline.protocol != UDP => return Verdict::FlowOver,
+        ReplyKind::FlowOver => (Verdict::FlowOver, Verdict::FlowOverTold),
     };
     let message = match work.reply.kind {
         ReplyKind::TooBig => Message::too_big(work, frame),
@@ -139,7 +145,7 @@ impl<T: Tables> Occasion<'_, T> {
         let all = self.settings.replies_per_tick;
         let allowance = match self.work.reply.kind {
             ReplyKind::TooBig | ReplyKind::HopLimit => all,
-            ReplyKind::None | ReplyKind::Echo | ReplyKind::Refusal => all / 2,
+            ReplyKind::None | ReplyKind::Echo | ReplyKind::Refusal | ReplyKind::FlowOver => all / 2,
         };
         let budget = self.tables.reply_budget();
         budget.is_some_and(|budget| budget.take(self.tables.now(), allowance))

@@ -1,7 +1,7 @@
 //! From a chosen backend to a frame on its way: checks, rewrite, counters.
 
 use crate::{
-    backend::{Backend, HERE},
+    backend::{Backend, HERE, Stance},
     counters::Counters,
     forward::{self, Forward},
     frame::Frame,
@@ -27,6 +27,8 @@ pub(crate) struct Way<'a> {
     id: u16,
     /// The backend.
     pub(crate) backend: &'a Backend,
+    /// The backend that its far end may give the packet on to.
+    other: Option<&'a Backend>,
     /// How to get there.
     pub(crate) forward: Forward,
     /// Index of the interface towards it.
@@ -41,6 +43,8 @@ pub(crate) enum Obstacle {
     TooBig(u16),
     /// The hop limit ends here.
     HopLimit,
+    /// The backend's flows are over.
+    FlowOver,
     /// Any other.
     Other(Verdict),
 }
@@ -58,8 +62,9 @@ impl<'a> Way<'a> {
             && length <= u32::from(backend.mtu())
             && packet.hop_limit > 1
             && !matches!(forward, Forward::Nat)
-            && backend.vlan() == 0;
-        is_free.then_some(Self { id, backend, forward, interface })
+            && backend.vlan() == 0
+            && !matches!(backend.stance(), Stance::Resets);
+        is_free.then_some(Self { id, backend, other: None, forward, interface })
     }
 
     /// The way of a packet that came under `tags`, or what stands in it.
@@ -73,6 +78,9 @@ impl<'a> Way<'a> {
         let missing = Obstacle::Other(Verdict::NoBackend);
         let Some(backend) = tables.backend(id) else { return Err(missing) };
         let Some(forward) = backend.forward() else { return Err(missing) };
+        if matches!(backend.stance(), Stance::Resets) {
+            return Err(Obstacle::FlowOver);
+        }
         match backend.interface() {
             0 => Err(Obstacle::Other(Verdict::NextHopUnknown)),
             HERE => Err(Obstacle::Here),
@@ -87,9 +95,39 @@ impl<'a> Way<'a> {
                 if packet.length + overhead > mtu {
                     return Err(Obstacle::TooBig(mtu.saturating_sub(overhead) as u16));
                 }
-                Ok(Self { id, backend, forward, interface })
+                Ok(Self { id, backend, other: None, forward, interface })
             }
         }
+    }
+
+    /// The same way of a packet that may belong to another backend: by GUE it carries that one's
+    /// address, see [`forward::mark`], and an obstacle is that it does not fit with it. Nothing
+    /// changes where the packet has no way there: for backend 0, by another way to forward, in
+    /// another family, or to this machine.
+    #[inline(always)]
+    pub(crate) fn or<T: Tables>(
+        self,
+        tables: &'a T,
+        packet: &Packet,
+        other: u16,
+    ) -> Result<Self, Obstacle> {
+        if other == 0 || !matches!(self.forward, Forward::Gue) {
+            return Ok(self);
+        }
+        let ipv6 = self.backend.is_ipv6();
+        let is_reached = |other: &&Backend| {
+            matches!(other.forward(), Some(Forward::Gue))
+                && other.is_ipv6() == ipv6
+                && other.interface() != HERE
+                && !matches!(other.stance(), Stance::Resets)
+        };
+        let Some(other) = tables.backend(other).filter(is_reached) else { return Ok(self) };
+        let overhead = self.forward.overhead(ipv6) + forward::mark::length(ipv6) as u32;
+        let mtu = u32::from(self.backend.mtu());
+        if packet.length + overhead > mtu {
+            return Err(Obstacle::TooBig(mtu.saturating_sub(overhead) as u16));
+        }
+        Ok(Self { other: Some(other), ..self })
     }
 }
 
@@ -107,7 +145,7 @@ pub(crate) fn send<F: Frame, T: Tables>(
         && match way.forward {
             Forward::L2 => forward::l2::address(frame, outgoing, way.backend),
             Forward::Ipip => forward::ipip::encapsulate(frame, outgoing, way.backend),
-            Forward::Gue => forward::gue::encapsulate(frame, outgoing, way.backend),
+            Forward::Gue => forward::gue::encapsulate(frame, outgoing, way.backend, way.other),
             Forward::Nat => None,
         }
         .is_some();
@@ -139,3 +177,6 @@ pub(crate) fn leave<T: Tables>(tables: &T, interface: u32) -> Verdict {
     tables.redirect(interface);
     Verdict::Redirected
 }
+
+#[cfg(test)]
+mod tests;

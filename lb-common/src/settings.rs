@@ -38,4 +38,6 @@ pub mod feature {
     /// Some service translates addresses, or did so lately: packets that are for no service may
     /// be answers.
     pub const NAT: u32 = 1 << 3;
+    /// Some service remembers its flows.
+    pub const REMEMBERED: u32 = 1 << 4;
 }

@@ -5,7 +5,8 @@ use crate::{
     backend::Backend,
     bucket::{Bucket, SourceBuckets},
     counters::Counters,
-    flow::{FlowSet, InsertBudget},
+    flow::{FlowCounters, FlowSet, InsertBudget},
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     policy::Policy,
     ranges::RangeLine,
@@ -31,6 +32,14 @@ pub trait Tables {
     fn flow_set(&self, set: u32) -> Option<&FlowSet>;
     /// This CPU's insertions into the flow cache.
     fn insert_budget(&self) -> Option<&InsertBudget>;
+    /// This CPU's counters of the flow cache.
+    fn flow_counters(&self) -> Option<&FlowCounters>;
+    /// How busy a backend is.
+    fn load(&self, backend: u16) -> Option<&Load>;
+    /// Whose turn it is with a policy.
+    fn rotation(&self, policy: u32) -> Option<&Rotation>;
+    /// The time in nanoseconds, from any beginning.
+    fn nanoseconds(&self) -> u64;
     /// The time in ticks of the flow cache, modulo 65,536.
     fn now(&self) -> u16;
     /// This CPU's answers of its own (ICMP, RST), counted as insertions are.

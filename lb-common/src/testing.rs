@@ -142,7 +142,7 @@ pub(crate) fn encapsulate(frame: &mut HostFrame, backend: &Backend, flow: u64) -
     let outgoing = Outgoing { packet: &seen.packet, flow, tags: &seen.tags };
     match backend.forward().expect("a backend") {
         Forward::Ipip => forward::ipip::encapsulate(frame, &outgoing, backend),
-        Forward::Gue => forward::gue::encapsulate(frame, &outgoing, backend),
+        Forward::Gue => forward::gue::encapsulate(frame, &outgoing, backend, None),
         Forward::L2 | Forward::Nat => panic!("no tunnel"),
     }
 }
@@ -196,6 +196,15 @@ pub(crate) const fn next_hop() -> NextHop {
     }
 }
 
+/// A backend of a service, reached by [`Forward::L2`].
+pub(crate) fn backend_of(service: u32) -> Backend {
+    let [address, source] = ["10.1.0.1", "10.1.255.1"]
+        .map(|text| Address::from(text.parse::<IpAddr>().expect("an address")));
+    let backend = Backend::new(service, 0, Forward::L2, address, source);
+    backend.set_next_hop(next_hop());
+    backend
+}
+
 /// Tables without any service, with eight backends of which [`Forward::L2`] ways are known: entry
 /// 0 is unused.
 pub(crate) fn tables() -> HostTables {
@@ -217,6 +226,8 @@ pub(crate) fn tables() -> HostTables {
         flows: (0..4).map(|_| Default::default()).collect(),
         fragments: (0..4).map(|_| Default::default()).collect(),
         policies: vec![Policy::NONE; 4],
+        loads: (0..8).map(|_| Default::default()).collect(),
+        rotations: (0..4).map(|_| Default::default()).collect(),
         now: 100,
         ingress: INGRESS,
         service_counters: vec![Cell::default(); 8],
@@ -229,6 +240,7 @@ pub(crate) fn tables() -> HostTables {
 pub(crate) fn policy(flags: u32) -> Policy {
     let mut policy = Policy::NONE;
     policy.flags = flags;
+    policy.source_mask = [u32::MAX; 4];
     policy
 }
 

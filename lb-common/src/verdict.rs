@@ -94,6 +94,8 @@ verdicts! {
         HopLimitTold => Transmit, "hop_limit_told";
         /// The service has no backend that takes traffic; the client was told so.
         Refused => Transmit, "refused";
+        /// Of a flow whose backend is gone for good; the client was told so.
+        FlowOverTold => Transmit, "flow_over_told";
         /// For a service, but its length fields contradict the frame or each other.
         Malformed => Drop, "malformed";
         /// For a service, and demands a route of its own by an IPv4 option.
@@ -110,6 +112,8 @@ verdicts! {
         ServiceLimited => Drop, "service_limited";
         /// The service has no backend that takes traffic.
         NoBackend => Drop, "no_backend";
+        /// Of a flow whose backend is gone for good.
+        FlowOver => Drop, "flow_over";
         /// The backend's next hop has no known hardware address yet.
         NextHopUnknown => Drop, "next_hop_unknown";
         /// To be translated for a backend in a VLAN, but not under the tag of that VLAN.
@@ -142,6 +146,8 @@ verdicts! {
         ForeignDestination => Pass, "foreign_destination";
         /// The tunnel header was removed.
         Opened => Pass, "opened";
+        /// Of a connection that this machine does not have: given on to the backend that may.
+        SecondChance => Pass, "second_chance";
         /// From a permitted load balancer, but cut short, contradictory, or no packet within.
         Malformed => Drop, "malformed";
         /// From a permitted load balancer, but to an address that this machine does not have.

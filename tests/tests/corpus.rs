@@ -20,6 +20,8 @@ fn every_entry_is_the_same_in_the_kernel_and_on_the_host() {
         &corpus::far_end_targets(),
     )
     .expect("the kernel takes the program");
+    // Nobody has connections between the addresses of these packets.
+    far_end.give_on(&[]).expect("a map of the far end");
     let mut seen = [0_u64; Verdict::COUNT];
     let entries = entries();
     for (name, entry) in &entries {

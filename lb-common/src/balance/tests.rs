@@ -4,12 +4,15 @@ mod agreement;
 mod finding;
 mod fragments;
 mod hop_limits;
+mod over;
 mod policies;
+mod schedulers;
 
 use super::*;
 use crate::{
     backend::{Backend, NextHop},
     counters::Counters,
+    flow::{FlowSet, Remembered},
     host::{HostFrame, HostTables},
     service::{TCP, Table, UDP},
     testing::{self, ACK, INGRESS, SYN, add_service, frame, key, next_hop, tables, udp},

@@ -19,10 +19,12 @@ pub(super) struct Contents {
     pub(super) start: usize,
     /// Where the datagram ends, likewise.
     pub(super) end: usize,
+    /// Words of private data behind variant 0's base header.
+    pub(super) words: u32,
 }
 
 /// Bytes of variant 0's header without its additional words.
-const BASE: usize = 4;
+pub(super) const BASE: usize = 4;
 
 /// The packet in the datagram that `outer` carries; `None` if there is none that could be opened.
 #[inline(always)]
@@ -34,16 +36,16 @@ pub(super) fn contents<F: Frame>(frame: &F, outer: &Outer) -> Option<Contents> {
     }
     let start = outer.payload + UdpHdr::LEN;
     let [first, protocol, flags @ ..] = *frame.header::<[u8; BASE]>(start)?;
+    let words = u32::from(first & 0x1f);
     let (inner, header) = match first >> 4 {
         // Flags tell of fields that change what the rest means, such as that it is a fragment. The
         // words of nobody's flags are private data.
-        0 | 1 if flags == [0; 2] => {
-            (Inner::from_protocol(protocol)?, BASE + 4 * usize::from(first & 0x1f))
-        }
+        0 | 1 if flags == [0; 2] => (Inner::from_protocol(protocol)?, BASE + 4 * words as usize),
         4 => (Inner::Ipv4, 0),
         6 => (Inner::Ipv6, 0),
         // Control messages, and variants to come.
         _ => return None,
     };
-    Some(Contents { inner, start: start + header, end })
+    let words = if header == 0 { 0 } else { words };
+    Some(Contents { inner, start: start + header, end, words })
 }

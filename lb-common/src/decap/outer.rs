@@ -16,7 +16,9 @@ use crate::{
 pub(super) struct Outer {
     pub(super) source: Address,
     pub(super) destination: Address,
-    /// Where what follows the header starts, in bytes from the start of the frame.
+    /// Where the header starts, in bytes from the start of the frame.
+    pub(super) network: usize,
+    /// Where what follows the header starts, likewise.
     pub(super) payload: usize,
     /// Where the packet ends, likewise.
     pub(super) end: usize,
@@ -48,6 +50,7 @@ impl Outer {
         Some(Self {
             source: address(ip.src_addr),
             destination: address(ip.dst_addr),
+            network,
             payload: network + Ipv4Hdr::LEN,
             end: network + usize::from(u16::from_be_bytes(ip.tot_len)),
             protocol: ip.proto,
@@ -66,6 +69,7 @@ impl Outer {
         Some(Self {
             source: Address::from_words(address::words(ip.src_addr), true),
             destination: Address::from_words(address::words(ip.dst_addr), true),
+            network,
             payload,
             end: payload + usize::from(u16::from_be_bytes(ip.payload_len)),
             protocol: ip.next_hdr,

@@ -1,6 +1,7 @@
 mod gue;
+mod second_chance;
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use super::*;
 use crate::{
@@ -25,6 +26,7 @@ fn gate() -> HostGate {
         own: own.into(),
         targets: targets.into(),
         gue_port: GUE_PORT,
+        ..HostGate::default()
     }
 }
 

@@ -1,6 +1,7 @@
-//! Generic UDP encapsulation, draft-ietf-intarea-gue-09: variant 0, without options.
+//! Generic UDP encapsulation, draft-ietf-intarea-gue-09: variant 0, without flags.
 //!
-//! Routers and receivers spread UDP by its ports, and the source port is the flow's hash.
+//! Routers and receivers spread UDP by its ports, and the source port is the flow's hash. Behind the
+//! header stands the packet, or a [`mark`] and the packet.
 
 use network_types::{
     ip::{Ipv4Hdr, Ipv6Hdr},
@@ -9,7 +10,7 @@ use network_types::{
 
 use super::{
     ipip::{grow, inner_protocol},
-    outer,
+    mark, outer,
 };
 use crate::{
     backend::Backend,
@@ -24,78 +25,94 @@ pub const PORT: u16 = 6080;
 /// Bytes of the UDP and GUE headers.
 pub(super) const HEADERS: usize = UdpHdr::LEN + GUE_LEN;
 
-/// Version, no control message, no optional fields; protocol; flags.
+/// Bytes of the base header.
 const GUE_LEN: usize = 4;
 
-/// Puts IP, UDP and GUE headers before the packet. `None` if the frame has no room for them.
+/// What is written alike over IPv4 and IPv6.
+struct Datagram<'a> {
+    outgoing: &'a Outgoing<'a>,
+    backend: &'a Backend,
+    /// The backend that the far end may give the packet on to.
+    other: Option<&'a Backend>,
+    /// Bytes of it, with UDP's header.
+    length: u16,
+}
+
+/// Puts IP, UDP and GUE headers before the packet, and a mark that names `other`, which has the
+/// backend's family. `None` if the frame has no room for them.
 #[inline(always)]
 pub(crate) fn encapsulate<F: Frame>(
     frame: &mut F,
     outgoing: &Outgoing<'_>,
     backend: &Backend,
+    other: Option<&Backend>,
 ) -> Option<()> {
     let network = outgoing.tags.network();
-    let payload = (outgoing.packet.length as usize + HEADERS) as u16;
+    let headers = HEADERS + other.map_or(0, |other| mark::length(other.is_ipv6()));
+    let length = (outgoing.packet.length as usize + headers) as u16;
+    let datagram = Datagram { outgoing, backend, other, length };
     if backend.is_ipv6() {
-        grow(frame, outgoing, Ipv6Hdr::LEN + HEADERS)?;
+        let sum = datagram.checksum_over_ipv6(frame);
+        grow(frame, outgoing, Ipv6Hdr::LEN + headers)?;
         outgoing.tags.write(frame, backend.link(), Ethernet::IPV6)?;
-        outer::ipv6(frame, network, outgoing, backend, payload, UDP)?;
-        let offset = network + Ipv6Hdr::LEN;
-        let sum = checksum_over_ipv6(frame, offset, outgoing, backend, payload);
-        return udp(frame, offset, outgoing, backend, payload, sum);
+        outer::ipv6(frame, network, outgoing, backend, length, UDP)?;
+        return datagram.write(frame, network + Ipv6Hdr::LEN, sum);
     }
-    grow(frame, outgoing, Ipv4Hdr::LEN + HEADERS)?;
+    grow(frame, outgoing, Ipv4Hdr::LEN + headers)?;
     outgoing.tags.write(frame, backend.link(), Ethernet::IPV4)?;
-    outer::ipv4(frame, network, outgoing, backend, payload, (UDP, 0))?;
+    outer::ipv4(frame, network, outgoing, backend, length, (UDP, 0))?;
     // RFC 768: zero is no checksum. The packet within has one of its own.
-    udp(frame, network + Ipv4Hdr::LEN, outgoing, backend, payload, 0)
+    datagram.write(frame, network + Ipv4Hdr::LEN, 0)
 }
 
-/// The checksum of the UDP header at `offset`. Over IPv6 one is due (RFC 8200 section 8.1), unless
-/// what it covers is not known without reading all of the packet: then it is zero, as RFC 6935 allows
-/// tunnels.
-#[inline(always)]
-fn checksum_over_ipv6<F: Frame>(
-    frame: &F,
-    offset: usize,
-    outgoing: &Outgoing<'_>,
-    backend: &Backend,
-    payload: u16,
-) -> u16 {
-    let Some(inner) = packet_sum(frame, offset + HEADERS, outgoing) else { return 0 };
-    let ports = u32::from(source_port(outgoing)) + u32::from(backend.port());
-    let protocol = u32::from(inner_protocol(outgoing.packet));
-    let sum = u32::from(backend.outer_checksum())
-        + u32::from(outer::spread(outgoing, backend))
-        + u32::from(UDP)
-        + 2 * u32::from(payload)
-        + ports
-        + protocol
-        + inner;
-    // RFC 768: a sum of zero is written as its other form.
-    match !checksum::fold(sum) {
-        0 => 0xffff,
-        sum => sum,
+impl Datagram<'_> {
+    /// The checksum, of a frame that has only the packet yet. Over IPv6 one is due (RFC 8200 section
+    /// 8.1), unless what it covers is not known without reading all of the packet: then it is zero,
+    /// as RFC 6935 allows tunnels.
+    #[inline(always)]
+    fn checksum_over_ipv6<F: Frame>(&self, frame: &F) -> u16 {
+        let Self { outgoing, backend, other, length } = self;
+        let Some(inner) = packet_sum(frame, outgoing.packet.layout.network(), outgoing) else {
+            return 0;
+        };
+        let sum = u32::from(backend.outer_checksum())
+            + u32::from(outer::spread(outgoing, backend))
+            + u32::from(UDP)
+            + 2 * u32::from(*length)
+            + u32::from(source_port(outgoing))
+            + u32::from(backend.port())
+            + (self.base() >> 16)
+            + other.map_or(0, mark::sum_over_ipv6)
+            + inner;
+        // RFC 768: a sum of zero is written as its other form.
+        match !checksum::fold(sum) {
+            0 => 0xffff,
+            sum => sum,
+        }
     }
-}
 
-#[inline(always)]
-fn udp<F: Frame>(
-    frame: &mut F,
-    offset: usize,
-    outgoing: &Outgoing<'_>,
-    backend: &Backend,
-    payload: u16,
-    sum: u16,
-) -> Option<()> {
-    let udp = frame.header_mut::<UdpHdr>(offset)?;
-    udp.src = source_port(outgoing).to_be_bytes();
-    udp.dst = backend.port().to_be_bytes();
-    udp.len = payload.to_be_bytes();
-    udp.check = sum.to_be_bytes();
-    let protocol = u32::from(inner_protocol(outgoing.packet));
-    *frame.header_mut::<[u8; GUE_LEN]>(offset + UdpHdr::LEN)? = (protocol << 16).to_be_bytes();
-    Some(())
+    /// Writes UDP's header at `offset`, and GUE's behind it.
+    #[inline(always)]
+    fn write<F: Frame>(&self, frame: &mut F, offset: usize, sum: u16) -> Option<()> {
+        let udp = frame.header_mut::<UdpHdr>(offset)?;
+        udp.src = source_port(self.outgoing).to_be_bytes();
+        udp.dst = self.backend.port().to_be_bytes();
+        udp.len = self.length.to_be_bytes();
+        udp.check = sum.to_be_bytes();
+        let base = frame.header_mut::<[u8; GUE_LEN]>(offset + UdpHdr::LEN)?;
+        *base = self.base().to_be_bytes();
+        match self.other {
+            Some(other) => mark::write(frame, offset + HEADERS, other),
+            None => Some(()),
+        }
+    }
+
+    /// Version, no control message and words of the mark; protocol; no flags.
+    #[inline(always)]
+    fn base(&self) -> u32 {
+        let words = self.other.map_or(0, |other| mark::words(other.is_ipv6()));
+        words << 24 | u32::from(inner_protocol(self.outgoing.packet)) << 16
+    }
 }
 
 /// One of the dynamic ports, as section 5.6.1 of the draft asks.

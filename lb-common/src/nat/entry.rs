@@ -1,7 +1,7 @@
 //! `TRANSLATIONS`: what becomes of packets with a tuple.
 
 use super::Tuple;
-use crate::shared::{SharedU32, SharedU64};
+use crate::shared::{SharedU16, SharedU32, SharedU64};
 
 /// What has been seen of a flow in one direction, as bits.
 pub mod state {
@@ -13,6 +13,10 @@ pub mod state {
     pub const FIN: u32 = 1 << 2;
     /// TCP's RST, and nothing since.
     pub const RST: u32 = 1 << 3;
+    /// The flow counts as one of its backend's, see [`crate::load::Load`].
+    pub const COUNTED: u32 = 1 << 4;
+    /// The answer to its SYN is waited for, see [`super::Translation::begin_timing`].
+    pub const TIMED: u32 = 1 << 5;
 
     /// What the flags of a TCP segment say, RFC 9293 section 3.1.
     #[inline(always)]
@@ -37,14 +41,16 @@ pub struct Translation {
     /// The tuple that packets get.
     pub tuple: Tuple,
     /// See [`Translation::delta`].
-    delta: u32,
+    delta: u16,
+    /// When the flow began, see [`Translation::begin_timing`].
+    clock: SharedU16,
     /// Index of the flow's backend.
     pub backend: u16,
     /// The backend's generation when the flow began.
     pub generation: u16,
     /// Identifier of the service.
     pub service: u32,
-    /// Tick of the last packet in this direction, and above it what has been seen.
+    /// Tick of the last packet in this direction, and above it what is known of the flow.
     seen: SharedU32,
     interface: SharedU32,
     link_tail: SharedU32,
@@ -61,7 +67,8 @@ impl Translation {
         let (backend, generation) = backend;
         Self {
             tuple,
-            delta: delta as u32,
+            delta,
+            clock: SharedU16::new(0),
             backend,
             generation,
             service,
@@ -80,12 +87,44 @@ impl Translation {
         self
     }
 
+    /// Takes the time from now, in nanoseconds, to the first answer.
+    #[inline(always)]
+    pub(super) fn begin_timing(&self, now: u64) {
+        self.seen.store(self.seen.load() | state::TIMED << 16);
+        self.clock.store(clock(now));
+    }
+
+    /// Time from [`Translation::begin_timing`] to now, in microseconds: of the first answer only, to a
+    /// sixtieth of a millisecond and as far as a second.
+    #[inline(always)]
+    pub(super) fn end_timing(&self, now: u64) -> Option<u32> {
+        let seen = self.seen.load();
+        if seen & state::TIMED << 16 == 0 {
+            return None;
+        }
+        self.seen.store(seen & !(state::TIMED << 16));
+        let ticks = clock(now).wrapping_sub(self.clock.load());
+        Some(((u64::from(ticks) << CLOCK) / 1000) as u32)
+    }
+
+    /// Whether the flow was one of its backend's, and is so no more because of what `bits` say.
+    #[inline(always)]
+    pub(super) fn end_counting(&self, bits: u32) -> bool {
+        let seen = self.seen.load();
+        let is_over = bits & (state::FIN | state::RST) != 0 && seen & state::COUNTED << 16 != 0;
+        if is_over {
+            self.seen.store(seen & !(state::COUNTED << 16));
+        }
+        is_over
+    }
+
     /// The same value in a place of its own.
     #[must_use]
     pub fn copy(&self) -> Self {
         Self {
             tuple: self.tuple,
             delta: self.delta,
+            clock: SharedU16::new(self.clock.load()),
             backend: self.backend,
             generation: self.generation,
             service: self.service,
@@ -101,8 +140,7 @@ impl Translation {
     #[inline(always)]
     #[must_use]
     pub const fn delta(&self) -> u32 {
-        // No more bits than it has: the verifier sees that sums stay small.
-        self.delta & 0xffff
+        self.delta as u32
     }
 
     /// Tick of the last packet in this direction, as [`crate::Tables::now`] counts.
@@ -157,6 +195,14 @@ impl Translation {
     }
 }
 
+/// Nanoseconds in one unit of the time that a flow's first answer takes, as a shift.
+const CLOCK: u32 = 14;
+
+#[inline(always)]
+const fn clock(now: u64) -> u16 {
+    (now >> CLOCK) as u16
+}
+
 /// See [`Translation::delta`].
 #[inline(always)]
 pub(super) const fn delta(old: &Tuple, new: &Tuple) -> u16 {
@@ -193,6 +239,27 @@ mod tests {
         let sums = [a, b, c, d].map(|bytes: [u8; 16]| u32::from(crate::checksum::sum(&bytes)));
         let expected = (sums[2] + sums[3] + 2 * 0xffff - sums[0] - sums[1]) % 0xffff;
         assert_eq!(u32::from(delta(&tuple(a, b), &tuple(c, d))) % 0xffff, expected);
+    }
+
+    #[test]
+    fn the_first_answer_takes_its_time_once() {
+        let tuple = Tuple::default();
+        let entry = Translation::new(tuple, 0x8001, 1, (2, 3)).seen_at(7, 0);
+        entry.begin_timing(5_000_000_000);
+        assert_eq!((entry.delta(), entry.seen()), (0x8001, 7));
+        entry.witness(8, state::SEEN);
+        let latency = entry.end_timing(5_002_000_000).expect("the first answer");
+        assert!((1984..=2017).contains(&latency), "{latency} microseconds of 2,000");
+        assert_eq!(entry.end_timing(5_003_000_000), None);
+        assert_eq!((entry.seen(), entry.state()), (8, state::SEEN));
+    }
+
+    #[test]
+    fn a_flow_counts_until_its_client_ends_it() {
+        let entry = Translation::default().seen_at(7, state::COUNTED);
+        assert!(!entry.end_counting(state::SEEN | state::CONNECTED));
+        assert!(entry.end_counting(state::FIN));
+        assert!(!entry.end_counting(state::FIN), "once");
     }
 
     #[test]

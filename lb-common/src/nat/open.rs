@@ -2,7 +2,7 @@
 
 use super::{
     Tuple,
-    entry::{Translation, delta},
+    entry::{Translation, delta, state},
     is_alive, link_back, meet, pairs, partner,
     timeout::is_closed,
 };
@@ -11,6 +11,7 @@ use crate::{
     forward::Forward,
     frame::Frame,
     packet::Age,
+    policy::Scheduler,
     send::Way,
     service::{TCP, UDP},
     tables::{NotAdded, Tables},
@@ -18,7 +19,7 @@ use crate::{
     verdict::Verdict,
 };
 
-/// Chooses the backend of a flow, unless it has entries that serve it still.
+/// Lets a flow begin, unless it has entries that serve it still.
 #[inline(always)]
 pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
     let tuple = Tuple::of_request(&work.seen.packet);
@@ -26,18 +27,26 @@ pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
         return Step::Translate;
     }
     match admitted(work, beside) {
-        Ok(0) => return choose::nobody(work, beside),
-        Ok(id) => work.backend = id,
-        Err(verdict) => return Step::Done(verdict),
+        Ok(0) => choose::nobody(work, beside),
+        Ok(_) if !matches!(beside.policy.scheduler(), Scheduler::Slot) => Step::Schedule,
+        Ok(id) => {
+            work.backend = id;
+            Step::Bind
+        }
+        Err(verdict) => Step::Done(verdict),
     }
-    if let Err(obstacle) =
-        Way::find(beside.tables, &work.seen.packet, &work.seen.tags, work.backend)
-    {
-        return meet(work, beside.tables, &obstacle);
+}
+
+/// Looks at the way to the backend of a flow that begins.
+#[inline(always)]
+pub(crate) fn bind<T: Tables>(work: &mut Work, tables: &T) -> Step {
+    if let Err(obstacle) = Way::find(tables, &work.seen.packet, &work.seen.tags, work.backend) {
+        return meet(work, tables, &obstacle);
     }
-    let Some(backend) = beside.tables.backend(work.backend) else {
+    let Some(backend) = tables.backend(work.backend) else {
         return Verdict::NoBackend.into();
     };
+    let tuple = Tuple::of_request(&work.seen.packet);
     let is_translated = matches!(backend.forward(), Some(Forward::Nat));
     if !is_translated || backend.is_ipv6() != tuple.is_ipv6() {
         return Verdict::NoBackend.into();
@@ -48,13 +57,26 @@ pub(crate) fn open<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
 
 /// Adds the entry of a flow's requests.
 #[inline(always)]
-pub(crate) fn enter<F: Frame, T: Tables>(work: &mut Work, frame: &F, tables: &T) -> Step {
+pub(crate) fn enter<F: Frame, T: Tables>(
+    work: &mut Work,
+    frame: &F,
+    beside: &Beside<'_, T>,
+) -> Step {
+    let Beside { tables, policy, .. } = beside;
+    let tables = *tables;
     let Some(backend) = tables.backend(work.backend) else { return Verdict::NoBackend.into() };
     let translated = translated(&Tuple::of_request(&work.seen.packet), backend, work.port);
-    let request = entry(work, tables, frame, translated, work.delta);
+    let is_counted = policy.scheduler().counts_flows();
+    let state = if is_counted { state::COUNTED } else { 0 };
+    let request = entry(work, tables, frame, translated, (work.delta, state));
     // Made once more, not kept: the kernel counts the stack of the whole chain of calls.
     let added = tables.add_translation(&Tuple::of_request(&work.seen.packet), &request);
-    let Err(refused) = added else { return Step::Translate };
+    let Err(refused) = added else {
+        if is_counted && let Some(load) = tables.load(work.backend) {
+            load.begin();
+        }
+        return Step::Translate;
+    };
     tables.remove_translation(&request.tuple.reversed());
     match refused {
         // Another processor has had a packet of the same flow: its entries count.
@@ -63,18 +85,19 @@ pub(crate) fn enter<F: Frame, T: Tables>(work: &mut Work, frame: &F, tables: &T)
     }
 }
 
-/// An entry of the packet's flow, whose client is where the packet comes from.
+/// An entry of the packet's flow, whose client is where the packet comes from. `delta` is as
+/// [`Translation::delta`], `state` as [`Translation::state`].
 #[inline(always)]
 pub(super) fn entry<F: Frame, T: Tables>(
     work: &Work,
     tables: &T,
     frame: &F,
     tuple: Tuple,
-    delta: u16,
+    (delta, state): (u16, u32),
 ) -> Translation {
     let generation = tables.backend(work.backend).map_or(0, Backend::generation);
     let entry = Translation::new(tuple, delta, work.found.service, (work.backend, generation));
-    let entry = entry.seen_at(tables.now(), 0);
+    let entry = entry.seen_at(tables.now(), state);
     if let Some(link) = link_back(frame) {
         entry.set_client(link, tables.ingress());
     }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     frame::Frame,
-    policy::Policy,
+    policy::{Policy, Scheduler},
     settings::Settings,
     tables::{NotAdded, Tables},
     uncommon::{Beside, Step, Work},
@@ -43,7 +43,10 @@ pub(crate) fn take_port<F: Frame, T: Tables>(
     let request = || Tuple::of_request(&work.seen.packet);
     let key = translated(&request(), backend, port).reversed();
     let added = {
-        let answer = entry(work, *tables, frame, request().reversed(), !work.delta);
+        let answer = entry(work, *tables, frame, request().reversed(), (!work.delta, 0));
+        if matches!(policy.scheduler(), Scheduler::LeastTime) {
+            answer.begin_timing(tables.nanoseconds());
+        }
         tables.add_translation(&key, &answer)
     };
     match added {

@@ -1,7 +1,7 @@
 //! The short way of translated flows: packets that the common way could read, of flows that are
 //! known, and that nothing stands in the way of. All others, and all beginnings, go step by step.
 
-use super::{Tuple, flag_bits, follow, is_alive, rewrite};
+use super::{Tuple, flag_bits, follow, is_alive, rewrite, state, witness};
 use crate::{
     find,
     frame::{Ethernet, Frame},
@@ -51,7 +51,8 @@ fn translate<F: Frame, T: Tables>(
         return if may_go { request(frame, tables, packet, found.service) } else { None };
     }
     // Where services have more than exact ports, only the long way knows that it is for none.
-    let may_go = settings.features == feature::NAT && packet.hop_limit > 1;
+    let features = settings.features & !feature::REMEMBERED;
+    let may_go = features == feature::NAT && packet.hop_limit > 1;
     if may_go { answer(frame, tables, packet) } else { None }
 }
 
@@ -68,7 +69,7 @@ fn request<F: Frame, T: Tables>(
     if !follow(frame, tables, &tuple, entry) {
         return None;
     }
-    entry.witness(tables.now(), bits(frame, packet));
+    witness(tables, entry, bits(frame, packet));
     rewrite::whole(frame, packet, &entry.tuple, entry.delta(), way.backend.link())?;
     send::count(tables, packet, service, entry.backend);
     Some(send::leave(tables, way.interface))
@@ -77,7 +78,7 @@ fn request<F: Frame, T: Tables>(
 #[inline(always)]
 fn answer<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Option<Verdict> {
     let entry = tables.translation(&Tuple::of_answer(packet))?;
-    if !packet.is_well_formed(frame) {
+    if entry.state() & state::TIMED != 0 || !packet.is_well_formed(frame) {
         return None;
     }
     entry.witness(tables.now(), bits(frame, packet));

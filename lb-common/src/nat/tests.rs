@@ -1,4 +1,5 @@
 mod leftovers;
+mod schedulers;
 
 use super::*;
 use crate::{

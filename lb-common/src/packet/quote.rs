@@ -81,5 +81,5 @@ fn ports<F: Frame>(frame: &F, offset: usize, protocol: u8, ipv6: bool) -> Option
         }
         _ => return None,
     };
-    Some(Transport { source, destination, age, claimed: 0 })
+    Some(Transport { source, destination, age, flags: 0, claimed: 0 })
 }

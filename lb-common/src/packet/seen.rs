@@ -158,7 +158,7 @@ fn later_fragment(layout: Layout, protocol: u8, piece: &Piece, length: u32) -> S
         None
     };
     let age = if protocol == TCP { Age::Continues } else { Age::Unknown };
-    let transport = Transport { source: 0, destination: 0, age, claimed: 0 };
+    let transport = Transport { source: 0, destination: 0, age, flags: 0, claimed: 0 };
     Shape { kind: Kind::LaterFragment(piece.id), transport, quoted: None, flaw }
 }
 
@@ -180,6 +180,7 @@ fn segment<F: Frame>(
             source: u16::from_be_bytes([a, b]),
             destination: u16::from_be_bytes([c, d]),
             age: Age::Continues,
+            flags: 0,
             claimed: 0,
         };
         let flaw = if piece.more { Verdict::TinyFragment } else { Verdict::Malformed };
@@ -203,7 +204,13 @@ fn segment<F: Frame>(
 fn icmp<F: Frame>(frame: &F, layout: Layout, ipv6: bool) -> Result<Shape, Verdict> {
     let [kind, _, _, _, a, b, _, _] =
         *frame.header::<[u8; ICMP_LEN]>(layout.transport()).ok_or(Verdict::Truncated)?;
-    let none = Transport { source: 0, destination: 0, age: Age::Unknown, claimed: ICMP_LEN as u32 };
+    let none = Transport {
+        source: 0,
+        destination: 0,
+        age: Age::Unknown,
+        flags: 0,
+        claimed: ICMP_LEN as u32,
+    };
     let [request, reply] = quote::echo_types(ipv6);
     if kind == request || kind == reply {
         let id = u16::from_be_bytes([a, b]);

@@ -2,7 +2,7 @@
 
 use network_types::ip::{Ipv4Hdr, Ipv6Hdr};
 
-use super::{Ends, Occasion, error::cut};
+use super::{Ends, Occasion, ReplyKind, error::cut};
 use crate::{
     checksum, forward,
     frame::Frame,
@@ -34,19 +34,23 @@ struct Reset {
 #[inline(always)]
 pub(super) fn answer<F: Frame, T: Tables>(occasion: &Occasion<'_, T>, frame: &mut F) -> Verdict {
     let packet = &occasion.work.seen.packet;
+    let (untold, told) = match occasion.work.reply.kind {
+        ReplyKind::FlowOver => (Verdict::FlowOver, Verdict::FlowOverTold),
+        _ => (Verdict::NoBackend, Verdict::Refused),
+    };
     // How long a segment is that comes in fragments, the first does not tell.
     if !matches!(occasion.work.seen.kind, Kind::Whole) {
-        return Verdict::NoBackend;
+        return untold;
     }
-    let Some(ends) = occasion.ends(frame) else { return Verdict::NoBackend };
-    let Some(reset) = Reset::of(frame, packet) else { return Verdict::NoBackend };
+    let Some(ends) = occasion.ends(frame) else { return untold };
+    let Some(reset) = Reset::of(frame, packet) else { return untold };
     if !occasion.is_within_budget() {
         return Verdict::ReplyLimited;
     }
     match reset.write(frame, packet, &ends) {
-        Some(()) => Verdict::Refused,
+        Some(()) => told,
         // A whole segment is at least as long as a reset.
-        None => Verdict::NoBackend,
+        None => untold,
     }
 }
 

@@ -1,18 +1,25 @@
 //! The second step: which backend gets a packet.
 
-use super::{Beside, Step, Work, limits};
+use super::{Beside, Step, Work, limits, remembered};
 use crate::{
-    balance::{is_alive, owner},
-    flow::{FlowSet, Remembered},
+    dispute::{self, Owner},
     frame::Frame,
     packet::{Age, Kind},
-    policy::flag,
+    policy::{Scheduler, flag},
     quic,
     reply::Reply,
     slot::{Slot, SlotLine},
     tables::Tables,
     verdict::Verdict,
 };
+
+/// Whose a packet is.
+pub(super) enum Choice {
+    /// It has an owner, or nobody.
+    Owned(Owner),
+    /// It begins a flow whose owner a scheduler chooses.
+    Begins,
+}
 
 /// Chooses the backend: by the server that a packet names, by what is remembered of its flow, or by
 /// its slot.
@@ -22,14 +29,18 @@ pub(super) fn choose<F: Frame, T: Tables>(
     frame: &F,
     beside: &Beside<'_, T>,
 ) -> Step {
-    match backend(work, frame, beside) {
-        Ok(0) => nobody(work, beside),
-        Ok(id) => {
-            work.backend = id;
-            Step::Forward
-        }
+    match choice(work, frame, beside) {
+        Ok(Choice::Owned(owner)) => assign(work, beside, owner),
+        Ok(Choice::Begins) => Step::Schedule,
         Err(verdict) => Step::Done(verdict),
     }
+}
+
+/// The packet is its owner's.
+#[inline(always)]
+pub(super) fn assign<T>(work: &mut Work, beside: &Beside<'_, T>, owner: Owner) -> Step {
+    (work.backend, work.other) = (owner.backend, owner.other);
+    if owner.backend == 0 { nobody(work, beside) } else { Step::Forward }
 }
 
 /// What becomes of a packet for which there is no backend.
@@ -42,34 +53,34 @@ pub(crate) fn nobody<T>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
     }
 }
 
-/// The backend; 0 is none.
 #[inline(always)]
-fn backend<F: Frame, T: Tables>(
+fn choice<F: Frame, T: Tables>(
     work: &Work,
     frame: &F,
     beside: &Beside<'_, T>,
-) -> Result<u16, Verdict> {
+) -> Result<Choice, Verdict> {
     let Beside { tables, settings, policy } = beside;
-    let age = work.seen.packet.age;
-    if matches!(age, Age::Begins) {
+    let packet = &work.seen.packet;
+    if matches!(packet.age, Age::Begins) {
         limits::admit(work, beside)?;
     }
     if policy.asks(flag::QUIC)
         && let Some(id) = named_server(work, frame, beside)
     {
-        return Ok(id);
+        return Ok(Choice::Owned(Owner::certain(id)));
     }
     let slot = slot(work, beside.tables)?;
-    if policy.asks(flag::UDP_FLOWS) && matches!(age, Age::Unknown) {
-        return remembered_backend(work, beside, slot);
+    let is_scheduled = !matches!(policy.scheduler(), Scheduler::Slot);
+    if policy.asks(flag::REMEMBERED) && (is_scheduled || matches!(packet.age, Age::Unknown)) {
+        return remembered::choose(work, beside, slot);
     }
-    if !slot.is_disputed() {
-        return Ok(slot.current);
-    }
-    if matches!(work.seen.kind, Kind::Error { .. }) {
-        return Ok(former_owner(work, beside, slot));
-    }
-    Ok(owner(*tables, settings, slot, age, work.flow))
+    Ok(Choice::Owned(if !slot.is_disputed() {
+        Owner::certain(slot.current)
+    } else if matches!(work.seen.kind, Kind::Error { .. }) {
+        dispute::former(*tables, settings, slot, packet, work.flow)
+    } else {
+        dispute::owner(*tables, settings, slot, packet, work.flow)
+    }))
 }
 
 /// The slot of the packet's flow; one of nobody where the service has no backend.
@@ -98,72 +109,6 @@ fn named_server<F: Frame, T: Tables>(
     let id = quic::server_id(frame, payload, beside.policy.server_id)?;
     let id = beside.tables.server(work.found.table.policy(), id)?;
     let backend = beside.tables.backend(id)?;
-    let is_ours = backend.service == work.found.service && backend.forward().is_some();
+    let is_ours = backend.service() == work.found.service && backend.forward().is_some();
     is_ours.then_some(id)
-}
-
-/// The backend that a UDP flow has had, or gets now.
-#[inline(always)]
-fn remembered_backend<T: Tables>(
-    work: &Work,
-    beside: &Beside<'_, T>,
-    slot: Slot,
-) -> Result<u16, Verdict> {
-    let Beside { tables, settings, policy } = beside;
-    let Some(set) = tables.flow_set(FlowSet::of(work.flow, settings.flow_mask)) else {
-        return Ok(slot.current);
-    };
-    let now = tables.now();
-    let is_fresh = |found: &Remembered| {
-        u32::from(now.wrapping_sub(found.seen)) <= policy.udp_timeout && is_alive(*tables, *found)
-    };
-    let found = set.get(work.flow).filter(is_fresh);
-    // Errors begin nothing, and keep nothing alive.
-    if matches!(work.seen.kind, Kind::Error { .. }) {
-        return Ok(found.map_or(slot.current, |found| found.backend));
-    }
-    if let Some(found) = found {
-        if found.seen != now {
-            // It has a place, unless another CPU has just taken it.
-            let _ = set.put_in_half(work.flow, Remembered { seen: now, ..found });
-        }
-        return Ok(found.backend);
-    }
-    if slot.current != 0 {
-        limits::admit(work, beside)?;
-        // Without a place the flow goes by its hash.
-        let _ = remember_udp(work, beside, set, slot.current, now);
-    }
-    Ok(slot.current)
-}
-
-/// Remembers a UDP flow, if its half of the budget and of the set have room for it. Anybody can make
-/// up datagrams: the other halves are for flows of slots that change hands.
-#[inline(always)]
-fn remember_udp<T: Tables>(
-    work: &Work,
-    beside: &Beside<'_, T>,
-    set: &FlowSet,
-    backend: u16,
-    now: u16,
-) -> Option<()> {
-    let Beside { tables, settings, .. } = beside;
-    if !tables.insert_budget()?.take(now, settings.inserts_per_tick / 2) {
-        return None;
-    }
-    let generation = tables.backend(backend)?.generation();
-    let remembered = Remembered { backend, generation, seen: now };
-    set.put_in_half(work.flow, remembered).then_some(())
-}
-
-/// The owner of a flow that an ICMP error quotes, which is not remembered for that.
-#[inline(always)]
-fn former_owner<T: Tables>(work: &Work, beside: &Beside<'_, T>, slot: Slot) -> u16 {
-    if matches!(work.seen.packet.age, Age::Unknown) {
-        return slot.current;
-    }
-    let set = FlowSet::of(work.flow, beside.settings.flow_mask);
-    let found = beside.tables.flow_set(set).and_then(|set| set.get(work.flow));
-    let found = found.filter(|found| is_alive(beside.tables, *found));
-    found.map_or(slot.previous, |found| found.backend)
 }

@@ -13,7 +13,9 @@ use crate::{
 /// Sends the packet to its backend.
 #[inline(always)]
 pub(super) fn forward<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables: &T) -> Step {
-    let way = match Way::find(tables, &work.seen.packet, &work.seen.tags, work.backend) {
+    let packet = &work.seen.packet;
+    let found = Way::find(tables, packet, &work.seen.tags, work.backend);
+    let way = match found.and_then(|way| way.or(tables, packet, work.other)) {
         Ok(way) => way,
         Err(obstacle) => return meet(work, tables, &obstacle),
     };
@@ -36,6 +38,7 @@ pub(crate) fn meet<T: Tables>(work: &mut Work, tables: &T, obstacle: &Obstacle) 
         }
         Obstacle::TooBig(mtu) => work.tell(Reply::too_big(*mtu)),
         Obstacle::HopLimit => work.tell(Reply::HOP_LIMIT),
+        Obstacle::FlowOver => work.tell(Reply::FLOW_OVER),
         Obstacle::Other(verdict) => Step::Done(*verdict),
     }
 }

@@ -9,6 +9,8 @@ mod admit;
 pub(crate) mod choose;
 pub(crate) mod forward;
 pub(crate) mod limits;
+pub(crate) mod remembered;
+mod schedule;
 
 use crate::{
     find::Found,
@@ -22,6 +24,9 @@ use crate::{
     tables::Tables,
     verdict::Verdict,
 };
+use schedule::Best;
+
+pub use schedule::MOST_COMPARES;
 
 /// What is known of a packet on its way.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +41,10 @@ pub struct Work {
     pub flow: u64,
     /// Its backend.
     pub backend: u16,
+    /// The other backend that may have its flow; 0 is nobody.
+    pub other: u16,
+    /// The best of the backends that were compared for its flow.
+    best: Best,
     /// The port that a translated flow shows to its backend.
     pub port: u16,
     /// See [`crate::nat::Translation::delta`].
@@ -61,14 +70,22 @@ pub enum Step {
     Read,
     /// Find its service, and whether that takes it.
     Admit,
-    /// Choose its backend.
-    Choose,
-    /// Send it to its backend.
-    Forward,
     /// Translate it for its backend, if its flow is known.
     Request,
-    /// Choose the backend of a translated flow that begins with it.
+    /// Let a translated flow begin with it.
     Open,
+    /// Choose its backend.
+    Choose,
+    /// Choose the backend of the flow that begins with it.
+    Schedule,
+    /// Compare backends for that.
+    Compare,
+    /// Remember the flow that begins with it.
+    Enlist,
+    /// Send it to its backend.
+    Forward,
+    /// Look at the way to the backend of the translated flow that begins with it.
+    Bind,
     /// Try a port that the flow may show to the backend.
     TakePort,
     /// Enter the flow into the table.
@@ -121,6 +138,8 @@ impl Work {
             found: Found::NONE,
             flow: 0,
             backend: 0,
+            other: 0,
+            best: Best::NONE,
             port: 0,
             delta: 0,
             probes: 0,
@@ -137,8 +156,9 @@ impl Work {
     }
 
     /// Takes a step. Steps follow each other in the order of [`Step`]; none comes twice but
-    /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most, and [`Step::TakePort`], which comes
-    /// [`nat::MOST_STEPS`] times at most.
+    /// [`Step::Walk`], which comes [`MOST_WALKS`] times at most, [`Step::Compare`], which comes
+    /// [`MOST_COMPARES`] times at most, and [`Step::TakePort`], which comes [`nat::MOST_STEPS`] times
+    /// at most.
     #[inline(always)]
     pub fn take<F: Frame, T: Tables>(&mut self, step: Step, frame: &mut F, tables: &T) -> Step {
         let Some(settings) = tables.settings() else {
@@ -155,12 +175,16 @@ impl Work {
             Step::Walk => self.walk(frame),
             Step::Read => self.read(frame),
             Step::Admit => admit::admit(self, frame, tables, settings),
-            Step::Choose => choose::choose(self, frame, &beside()),
-            Step::Forward => forward::forward(self, frame, tables),
             Step::Request => nat::request(self, frame, &beside()),
             Step::Open => nat::open(self, &beside()),
+            Step::Choose => choose::choose(self, frame, &beside()),
+            Step::Schedule => schedule::schedule(self, &beside()),
+            Step::Compare => schedule::compare(self, &beside()),
+            Step::Enlist => remembered::enlist(self, &beside()),
+            Step::Forward => forward::forward(self, frame, tables),
+            Step::Bind => nat::bind(self, tables),
             Step::TakePort => nat::take_port(self, frame, &beside()),
-            Step::Enter => nat::enter(self, frame, tables),
+            Step::Enter => nat::enter(self, frame, &beside()),
             Step::Translate => nat::known(self, frame, tables),
             Step::Answer => nat::answer(self, frame, tables, settings),
             Step::Quote => nat::quote(self, frame, tables),
@@ -211,7 +235,7 @@ impl Work {
         self.reply = reply;
         match reply.kind {
             ReplyKind::Echo => Step::Echo,
-            ReplyKind::Refusal if self.outline.protocol == TCP => Step::Reset,
+            ReplyKind::Refusal | ReplyKind::FlowOver if self.outline.protocol == TCP => Step::Reset,
             _ => Step::Tell,
         }
     }

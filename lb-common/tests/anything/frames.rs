@@ -44,13 +44,25 @@ pub(crate) fn any_tunnel(draw: &mut Draw) -> Vec<u8> {
     let outer = if draw.below(2) == 0 {
         around(draw, to, protocol, &inner)
     } else {
-        let length = inner.len() as u16 + 12;
+        let words = mark(draw, to);
+        let length = (inner.len() + words.len()) as u16 + 12;
         let udp = [0xc000, draw.one_of(&[GUE_PORT, GUE_PORT, 80]), length, 0].map(u16::to_be_bytes);
-        let flags = draw.one_of(&[0, 0, 0, 1, 0x20, 0x40]);
-        around(draw, to, 17, &[udp.as_flattened(), &[flags, protocol, 0, 0], &inner].concat())
+        let first = draw.one_of(&[0, 0, 0, 1, 0x20, 0x40]) + words.len() as u8 / 4;
+        let gue = [&[first, protocol, 0, 0], &words[..]].concat();
+        around(draw, to, 17, &[udp.as_flattened(), &gue, &inner].concat())
     };
     let ether_type = if to.is_ipv4() { [8, 0] } else { [0x86, 0xdd] };
     damaged(draw, [&[2; 12][..], &ether_type, &outer].concat())
+}
+
+/// Nothing, or a mark that names another backend.
+fn mark(draw: &mut Draw, to: IpAddr) -> Vec<u8> {
+    let (family, length) = if to.is_ipv4() { (4, 4) } else { (6, 16) };
+    if draw.below(2) == 0 {
+        return Vec::new();
+    }
+    let address: Vec<u8> = (0..length).map(|_| draw.byte()).collect();
+    [&[b'l', b'b', draw.one_of(&[1, 1, 2, 3]), family][..], &address].concat()
 }
 
 /// An IP packet; ICMP messages quote another one, down to so many levels.

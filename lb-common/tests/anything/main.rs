@@ -63,15 +63,19 @@ fn the_far_end_takes_anything() {
             own: frames::ADDRESSES.into_iter().map(Into::into).collect(),
             targets: frames::ADDRESSES[..3].iter().map(|address| (*address).into()).collect(),
             gue_port: frames::GUE_PORT,
+            gives_on: true,
+            ..HostGate::default()
         };
         for _ in 0..FRAMES_PER_TABLE {
             let bytes = frames::any_tunnel(&mut draw);
             let mut frame = HostFrame::new(&bytes);
             let verdict = decap::open(&mut frame, &gate);
-            let is_opened = verdict == DecapVerdict::Opened;
-            assert!(is_opened || frame.bytes() == bytes, "{verdict:?} has changed the frame");
+            let may_change = matches!(verdict, DecapVerdict::Opened | DecapVerdict::SecondChance);
+            assert!(may_change || frame.bytes() == bytes, "{verdict:?} has changed the frame");
             seen[verdict as usize] += 1;
         }
     }
-    assert!(cfg!(miri) || seen[DecapVerdict::Opened as usize] > 50, "{seen:?}");
+    let count = |verdict: DecapVerdict| seen[verdict as usize];
+    let met = count(DecapVerdict::Opened).min(count(DecapVerdict::SecondChance));
+    assert!(cfg!(miri) || met > 50, "{seen:?}");
 }

@@ -13,6 +13,8 @@ pub const OBJECTS: [&str; 4] = ["balancer", "bench", "decap", "pass"];
 
 /// What cargo tells build scripts of the feature `bpf-log`: programs that log dropped packets.
 const LOG_FEATURE: &str = "CARGO_FEATURE_BPF_LOG";
+/// The same of the feature `next-layout`.
+const NEXT_LAYOUT_FEATURE: &str = "CARGO_FEATURE_NEXT_LAYOUT";
 
 /// Puts the objects into `out`, a build script's `OUT_DIR`.
 ///
@@ -34,8 +36,10 @@ fn compile(toolchain: &Toolchain, workspace: &Path, target: &Path) -> Result<Pat
     for object in OBJECTS {
         cargo.args(["--bin", object]);
     }
-    if env::var_os(LOG_FEATURE).is_some() {
-        cargo.args(["--features", "log"]);
+    for (variable, feature) in [(LOG_FEATURE, "log"), (NEXT_LAYOUT_FEATURE, "next-layout")] {
+        if env::var_os(variable).is_some() {
+            cargo.args(["--features", feature]);
+        }
     }
     let status = cargo
         .current_dir(workspace)

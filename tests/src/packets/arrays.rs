@@ -22,6 +22,8 @@ pub(super) fn emptied(ebpf: &Ebpf) -> anyhow::Result<Arrays> {
     empty(&mut arrays.slots);
     empty(&mut arrays.backends);
     empty(&mut arrays.flows);
+    empty(&mut arrays.loads);
+    empty(&mut arrays.rotations);
     empty(&mut arrays.policies);
     empty(&mut arrays.ranges);
     empty(&mut arrays.fragments);

@@ -1,22 +1,21 @@
 //! The balancer twice: its program in the kernel and its source on the host, over the same tables.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::{cell::Cell, collections::BTreeMap, marker::PhantomData};
 
 use anyhow::{Context as _, ensure};
 use aya::maps::{MapData, PerCpuArray, PerCpuValues};
 use lb_common::{
-    Counters, FlowSet, HashKey, Service, ServiceKey, Settings, Slot, Table, Verdict,
-    flow::Remembered,
+    Counters, FlowSet, HashKey, Settings, Verdict,
+    flow::{FlowCounters, Remembered},
     host::HostFrame,
     nat::{Translation, Tuple},
-    service,
 };
 use lb_userspace::{
     config::Limits,
     datapath::{
         Mapped,
         arrays::{Arrays, Lengths},
-        counters::TrafficCounters,
+        counters::{FlowCacheCounts, TrafficCounters},
         program::{self, Loaded},
         tables::Tables,
         translations::Translations,
@@ -29,14 +28,13 @@ use super::{
     beside::{Beside, Changing},
     outcome::{Outcome, Pair},
     program::{Program, stay_on_this_cpu},
-    shape::{Segment, Shape},
 };
 
 /// Room for some dozens of services, and a flow cache so small that flows push each other out. Not
 /// so the sources' buckets: which of them makes room depends on the time, which the host does not
 /// know exactly.
 pub const LIMITS: Limits =
-    Limits { services: 64, backends: 128, slots: 1 << 18, flows: 64, nat_flows: 6, sources: 64 };
+    Limits { services: 64, backends: 128, slots: 1 << 18, flows: 64, nat_flows: 6, sources: 1024 };
 
 /// Both balancers. Frames go through the kernel's and then through the host's.
 pub struct Balancer {
@@ -48,6 +46,10 @@ pub struct Balancer {
     budgets: [PerCpuArray<MapData, [u32; 2]>; 2],
     translations: Translations,
     changing: Changing,
+    /// The tick after the last packet.
+    tick: Cell<u16>,
+    /// What the kernel had counted of the flow cache when all was emptied.
+    flow_counts: FlowCacheCounts,
     /// Test runs must stay on the processor of the thread that loaded the program.
     _thread: PhantomData<*const ()>,
 }
@@ -72,10 +74,12 @@ impl Balancer {
             settings,
             counters,
             budgets,
+            flow_counts: FlowCacheCounts::default(),
             changing: Changing::new(&Lengths::from(&LIMITS), LIMITS.services, 0),
+            tick: Cell::new(0),
             _thread: PhantomData,
         };
-        let now = balancer.ask_time()?;
+        let now = balancer.kernel.tick()?;
         balancer.changing.now.set(now);
         balancer.reset(HashKey::derive(b"packets"))?;
         Ok(balancer)
@@ -95,6 +99,7 @@ impl Balancer {
         for index in 0..self.changing.backends.len() {
             self.counters.clear_backend(index as u16)?;
         }
+        self.flow_counts = self.counters.flow_cache()?;
         let arrays = emptied(self.kernel.ebpf())?;
         self.tables = adopt(arrays, key)?;
         Ok(())
@@ -151,6 +156,23 @@ impl Balancer {
         assert_eq!(kernel, host, "the caches are not the same");
     }
 
+    /// Empties both flow caches.
+    pub fn forget(&self) {
+        let sets = self.arrays().flows.iter().chain(&self.changing.flows);
+        sets.for_each(|set| set.forget(|_, _| true));
+    }
+
+    /// Tells both how busy a backend is: flows in progress, and microseconds until it answers.
+    pub fn load_backend(&self, index: u16, flows: u32, latency: u32) {
+        let kernel = &self.arrays().loads[usize::from(index)];
+        for load in [kernel, &self.changing.loads[usize::from(index)]] {
+            load.set_flows(flows);
+            if latency > 0 {
+                load.answered(latency);
+            }
+        }
+    }
+
     /// The flows that the kernel remembers.
     #[must_use]
     pub fn remembered(&self) -> Vec<Remembered> {
@@ -161,10 +183,21 @@ impl Balancer {
     /// Sends a frame through both.
     pub fn run(&mut self, frame: &[u8]) -> anyhow::Result<Pair<Verdict>> {
         let answer = self.kernel.run(frame, 0)?;
+        self.follow_time()?;
         let host = self.run_on_host(frame);
         let verdict = self.kernel.verdict(host.verdict)?;
         let kernel = Outcome { action: answer.action, verdict, bytes: answer.bytes };
         Ok(Pair { kernel, host })
+    }
+
+    /// Tells the host the time of the kernel's last packet, unless a tick has just passed: then what
+    /// the kernel has written down must tell.
+    fn follow_time(&self) -> anyhow::Result<()> {
+        let tick = self.kernel.tick()?;
+        if self.tick.replace(tick) == tick {
+            self.changing.now.set(tick);
+        }
+        Ok(())
     }
 
     /// Sends a frame through both and expects them to agree.
@@ -234,7 +267,31 @@ impl Balancer {
             let (kernel, host): (Vec<_>, Vec<_>) = (kernel.iter().collect(), host.iter().collect());
             ensure!(kernel == host, "flow set {set}: {kernel:?} and {host:?}");
         }
+        for (index, host) in self.changing.loads.iter().enumerate() {
+            let (kernel, host) = (self.arrays().loads[index].flows(), host.flows());
+            ensure!(kernel == host, "flows of backend {index}: {kernel} and {host}");
+        }
+        self.compare_flow_counts()?;
         self.compare_translations()
+    }
+
+    fn compare_flow_counts(&self) -> anyhow::Result<()> {
+        let (now, before) = (self.counters.flow_cache()?, self.flow_counts);
+        let kernel = FlowCacheCounts {
+            hits: now.hits - before.hits,
+            inserts: now.inserts - before.inserts,
+            evictions: now.evictions - before.evictions,
+            refusals: now.refusals - before.refusals,
+        };
+        let FlowCounters { hits, inserts, evictions, refusals } = &self.changing.flow_counters;
+        let host = FlowCacheCounts {
+            hits: hits.get(),
+            inserts: inserts.get(),
+            evictions: evictions.get(),
+            refusals: refusals.get(),
+        };
+        ensure!(kernel == host, "counters of the flow cache: {kernel:?} and {host:?}");
+        Ok(())
     }
 
     /// Translated flows of both. When they were last seen is not compared: packets ask for the time
@@ -260,21 +317,6 @@ impl Balancer {
         let values: Vec<_> = values.map(|values| values.expect("the map has one value")).collect();
         let ticks = values.iter().flat_map(|values| values.iter().map(|[tick, _spent]| *tick));
         ticks.max()?.checked_sub(1).map(|tick| tick as u16)
-    }
-
-    /// Learns the time from a packet in the least of all disputed tables: with settings of zeros
-    /// every hash is zero and every insertion is refused, after the tick was written down.
-    fn ask_time(&mut self) -> anyhow::Result<u16> {
-        let mut arrays = emptied(self.kernel.ebpf())?;
-        let shape = Shape::tcp("192.0.2.1:1", "192.0.2.2:2", Segment::Syn);
-        let key = ServiceKey::new(shape.vip.ip().into(), shape.vip.port(), service::TCP);
-        arrays.services.replace(0, Service::unpublished(key, 0));
-        arrays.slots[0].set(0, Slot { current: 1, previous: 1 });
-        arrays.services[0].publish(Table::new(0, 0));
-        self.kernel.run(&shape.frame(), 0)?;
-        let verdict = self.kernel.verdict(Verdict::NoBackend)?;
-        ensure!(verdict == Verdict::NoBackend, "asking the time: {verdict:?}");
-        self.kernel_tick().context("the kernel wrote no tick down")
     }
 }
 

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use lb_common::{
     Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
     bucket::{Bucket, SourceBuckets},
-    flow::{InsertBudget, Remembered, TICK},
+    flow::{FlowCounters, InsertBudget, Remembered, TICK},
     host::Translations,
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     ranges::RangeLine,
     service::Prefix,
@@ -19,6 +20,9 @@ use super::program::INGRESS;
 /// What packets on the host change: a copy of what packets in the kernel change.
 pub(super) struct Changing {
     pub(super) flows: Vec<FlowSet>,
+    pub(super) flow_counters: FlowCounters,
+    pub(super) loads: Vec<Load>,
+    rotations: Vec<Rotation>,
     budget: InsertBudget,
     replies: InsertBudget,
     buckets: Vec<Bucket>,
@@ -41,6 +45,9 @@ impl Changing {
         let counters = |len: u32| (0..len).map(|_| Cell::default()).collect();
         Self {
             flows: (0..lengths.flows).map(|_| FlowSet::default()).collect(),
+            flow_counters: FlowCounters::default(),
+            loads: (0..lengths.backends).map(|_| Load::default()).collect(),
+            rotations: (0..lengths.policies).map(|_| Rotation::default()).collect(),
             budget: InsertBudget::default(),
             replies: InsertBudget::default(),
             buckets: (0..lengths.policies).map(|_| Bucket::default()).collect(),
@@ -113,6 +120,22 @@ impl Tables for Beside<'_> {
         self.changing.now.set(now);
         self.changing.disputed.set(self.changing.disputed.get() + 1);
         now
+    }
+
+    fn flow_counters(&self) -> Option<&FlowCounters> {
+        Some(&self.changing.flow_counters)
+    }
+
+    fn load(&self, backend: u16) -> Option<&Load> {
+        self.changing.loads.get(usize::from(backend))
+    }
+
+    fn rotation(&self, policy: u32) -> Option<&Rotation> {
+        self.changing.rotations.get(policy as usize)
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        0
     }
 
     fn reply_budget(&self) -> Option<&InsertBudget> {

@@ -1,15 +1,18 @@
 //! The tunnel's far end twice: its program in the kernel and its source on the host.
 
-use std::{marker::PhantomData, net::IpAddr};
+use std::{
+    marker::PhantomData,
+    net::{IpAddr, SocketAddr},
+};
 
 use anyhow::Context as _;
 use aya::{
     Ebpf,
-    maps::{Array, HashMap, LpmTrie, lpm_trie::Key},
+    maps::{Array, HashMap, LpmTrie, MapData, lpm_trie::Key},
 };
 use lb_common::{
-    Address, DecapVerdict,
-    decap::{self, Gate, LocalAddress, SourcePrefix, known},
+    Address, DecapVerdict, Frame,
+    decap::{self, Gate, LocalAddress, Segment, SourcePrefix, known},
     host::HostFrame,
 };
 use lb_userspace::objects;
@@ -22,6 +25,7 @@ use super::{
 /// Both far ends. Frames go through the kernel's and then through the host's.
 pub struct Decap {
     kernel: Program<DecapVerdict>,
+    second_chance: Array<MapData, u32>,
     gate: Lists,
     /// Test runs must stay on the processor of the thread that loaded the program.
     _thread: PhantomData<*const ()>,
@@ -57,11 +61,26 @@ impl Decap {
         }
         let map = ebpf.map_mut("DECAP_GUE_PORT").context("no DECAP_GUE_PORT")?;
         Array::<_, u32>::try_from(map)?.set(0, u32::from(GUE_PORT), 0)?;
+        let map = ebpf.take_map("DECAP_SECOND_CHANCE").context("no DECAP_SECOND_CHANCE")?;
         Ok(Self {
+            second_chance: map.try_into()?,
             kernel: Program::load(ebpf)?,
-            gate: Lists { sources: sources.to_vec(), own: own.to_vec(), targets: targets.to_vec() },
+            gate: Lists {
+                sources: sources.to_vec(),
+                own: own.to_vec(),
+                targets: targets.to_vec(),
+                connections: None,
+            },
             _thread: PhantomData,
         })
+    }
+
+    /// Makes both give packets on to other backends, except those of these connections: clients
+    /// and services of the connections that this thread's network namespace has.
+    pub fn give_on(&mut self, connections: &[[SocketAddr; 2]]) -> anyhow::Result<()> {
+        self.second_chance.set(0, 1, 0)?;
+        self.gate.connections = Some(connections.to_vec());
+        Ok(())
     }
 
     /// Sends a frame through both.
@@ -96,6 +115,8 @@ struct Lists {
     sources: Vec<Prefix>,
     own: Vec<IpAddr>,
     targets: Vec<IpAddr>,
+    /// None if packets are not given on.
+    connections: Option<Vec<[SocketAddr; 2]>>,
 }
 
 impl Gate for Lists {
@@ -114,6 +135,20 @@ impl Gate for Lists {
 
     fn gue_port(&self) -> u16 {
         GUE_PORT
+    }
+
+    fn gives_on(&self) -> bool {
+        self.connections.is_some()
+    }
+
+    fn knows<F: Frame>(&self, frame: &F, segment: &Segment) -> bool {
+        let [a, b, c, d] = *frame.header::<[u8; 4]>(segment.transport).expect("a TCP header");
+        let [client, server] = [segment.connection.client, segment.connection.server];
+        let ends = [
+            SocketAddr::new(client.into(), u16::from_be_bytes([a, b])),
+            SocketAddr::new(server.into(), u16::from_be_bytes([c, d])),
+        ];
+        self.connections.iter().flatten().any(|known| *known == ends)
     }
 }
 

@@ -9,7 +9,12 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 
+use lb_common::flow::TICK;
+
 use super::outcome::{Verdicts, XdpAction};
+
+/// The program that tells the kernel's clock ticks, where there is one.
+const CLOCK: &str = "clock";
 
 /// The interface that frames come in by: the loopback, which every network namespace has.
 pub const INGRESS: u32 = 1;
@@ -19,7 +24,8 @@ pub const SHORTEST_FRAME: usize = 14;
 /// and the room for `skb_shared_info`. Longer ones are cut in fragments without a word.
 pub const LONGEST_FRAME: usize = 3500;
 
-const MOST_ADDED: usize = 64;
+/// IPv6, UDP and GUE headers and a mark: 72.
+const MOST_ADDED: usize = 80;
 
 /// A loaded program and its counters of verdicts.
 pub(super) struct Program<V> {
@@ -43,6 +49,11 @@ impl<V: Verdicts> Program<V> {
         let program: &mut Xdp =
             ebpf.program_mut(V::PROGRAM).context("program missing")?.try_into()?;
         program.load()?;
+        if let Some(clock) = ebpf.program_mut(CLOCK) {
+            let clock: &mut Xdp = clock.try_into()?;
+            clock.load()?;
+        }
+        let program: &Xdp = ebpf.program(V::PROGRAM).context("program missing")?.try_into()?;
         let maps = program.info()?.map_ids()?.context("no list of maps")?;
         let counters = PerCpuArray::try_from(aya::maps::Map::PerCpuArray(find(&maps, V::MAP)?))?;
         let runs = Cell::new(0);
@@ -81,6 +92,14 @@ impl<V: Verdicts> Program<V> {
         bytes.truncate(result.data_size_out as usize);
         bytes.drain(..usize::from(metadata));
         Ok(Answer { action: result.return_value.into(), bytes })
+    }
+
+    /// The tick of the flow cache now, which the object's clock tells.
+    pub(super) fn tick(&self) -> anyhow::Result<u16> {
+        let program: &Xdp = self.ebpf.program(CLOCK).context("program missing")?.try_into()?;
+        let frame = [0; SHORTEST_FRAME];
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+        Ok((program.test_run(options)?.return_value >> TICK) as u16)
     }
 
     /// The verdict that has been counted since the last call. `likely` is looked at first, because

@@ -7,6 +7,7 @@
 
 mod headers;
 mod replies;
+mod second_chance;
 mod sums;
 mod translations;
 mod tunnels;
@@ -21,7 +22,8 @@ use super::outcome::{Outcome, XdpAction};
 
 /// Reasons of verdicts whose frame the balancer has written itself. They are named by their words
 /// so that these checks know nothing else of the core.
-const REPLIES: [&str; 4] = ["echo_answered", "too_big_told", "hop_limit_told", "refused"];
+const REPLIES: [&str; 5] =
+    ["echo_answered", "too_big_told", "hop_limit_told", "refused", "flow_over_told"];
 /// The reason of frames that are passed although they may have been translated: their backend is
 /// on the balancer's own machine.
 const DELIVERED: &str = "delivered";
@@ -55,12 +57,16 @@ pub fn check(input: &[u8], outcome: &Outcome<Verdict>) -> Result<(), String> {
 }
 
 /// Checks what the tunnel's far end made of a frame: only what it opened has changed, into the
-/// packet that was inside, of which nothing but the congestion mark differs.
+/// packet that was inside, of which nothing but the congestion mark differs, and what it gave on,
+/// which goes to the backend that was named.
 ///
 /// # Errors
 /// What does not hold, as a sentence.
 pub fn check_far_end(input: &[u8], outcome: &Outcome<DecapVerdict>) -> Result<(), String> {
     let bytes = &outcome.bytes;
+    if outcome.verdict == DecapVerdict::SecondChance {
+        return second_chance::check(input, bytes);
+    }
     if outcome.verdict != DecapVerdict::Opened {
         let same = bytes == input;
         return same.then_some(()).ok_or("a frame that was not opened has changed".to_owned());

@@ -1,6 +1,7 @@
 //! The tunnel's far end: golden tunnels, every cut of them, and the way there and back.
 
 mod gue;
+mod second_chance;
 mod there_and_back;
 
 use lb_common::{DecapVerdict, Link};

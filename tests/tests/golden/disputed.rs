@@ -57,7 +57,7 @@ impl Dispute {
             let tables = self.balancer.tables();
             let flows = tables.arrays().flows.iter().flat_map(lb_common::FlowSet::iter);
             let now = flows.map(|(_, flow)| flow.seen).last().unwrap_or_default();
-            tables.settle(&key, now, IDLE_TICKS, |_| false);
+            tables.settle(&key, now, IDLE_TICKS);
         }
     }
 

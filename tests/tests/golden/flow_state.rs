@@ -20,7 +20,7 @@ const LIVING: u16 = 8;
 
 fn members(kinds: &[(Kind, u32)]) -> Vec<DesiredMember> {
     let member = |(kind, weight): &(Kind, u32)| DesiredMember {
-        flows: if *weight == 0 { Flows::Drain } else { Flows::Stay },
+        flows: if *weight == 0 { Flows::Keep } else { Flows::Stay },
         ..fixture::member(kind.backend(), *weight)
     };
     kinds.iter().map(member).collect()

@@ -63,8 +63,8 @@ fn limits_are_for_flows_that_begin() {
 
 #[test]
 fn a_udp_flow_is_remembered_until_it_is_silent() {
-    let mut policy = policy(flag::UDP_FLOWS);
-    policy.udp_timeout = 10;
+    let mut policy = policy(flag::REMEMBERED);
+    policy.flow_timeout = 10;
     let mut tables = with(policy, Slot::settled(1));
     assert_eq!(backend_of(&tables, &udp_frame(1, &[])), 1);
     (0..16).for_each(|slot| tables.slots[2].set(slot, Slot::settled(3)));
@@ -83,13 +83,13 @@ fn a_quic_packet_goes_to_the_server_that_it_names() {
     policy.server_id = ServerIdLayout { offset: 1, length: 2 };
     let mut tables = with(policy, Slot::settled(1));
     tables.servers.insert(ServerKey { id: 0xabcd, policy: 1, length: 2 }, 5);
-    (1..8).for_each(|id| tables.backends[id].service = 2);
+    (1..8).for_each(|id| tables.backends[id] = testing::backend_of(2));
     let short = |id: [u8; 2]| [&[0x43, 7], &id[..], &[0; 20]].concat();
     assert_eq!(backend_of(&tables, &udp_frame(1, &short([0xab, 0xcd]))), 5);
     assert_eq!(backend_of(&tables, &udp_frame(1, &short([0xab, 0xce]))), 1, "an unknown one");
     assert_eq!(backend_of(&tables, &udp_frame(1, &[0x43])), 1, "too short for one");
     // Whoever makes one up does not get to a backend of another service.
-    tables.backends[5].service = 1;
+    tables.backends[5] = testing::backend_of(1);
     assert_eq!(backend_of(&tables, &udp_frame(1, &short([0xab, 0xcd]))), 1);
 }
 
@@ -155,8 +155,8 @@ fn connections_of_a_client_are_told_apart_in_a_disputed_slot() {
 #[test]
 fn remembered_datagrams_leave_room_for_connections() {
     let mut tables = serving(DISPUTED);
-    let mut policy = policy(flag::UDP_FLOWS);
-    policy.udp_timeout = 60;
+    let mut policy = policy(flag::REMEMBERED);
+    policy.flow_timeout = 60;
     under(&mut tables, 2, policy);
     for port in 1..1000 {
         run(&tables, &udp_frame(port, b"x"));

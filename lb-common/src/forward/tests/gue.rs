@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
+    forward,
     service::{ICMP, ICMPV6, TCP},
-    testing::{icmp, sealed, segment_sum, tcp, with_extensions, with_options, with_piece},
+    testing::{address, icmp, sealed, segment_sum, tcp, with_extensions, with_options, with_piece},
 };
 
 const FLOW: u64 = 0xabcd_1234_5678_9abc;
@@ -97,6 +98,58 @@ fn over_ipv6_the_checksum_is_none_where_the_packet_has_none() {
 
 fn echo_request() -> Vec<u8> {
     packet(0, ICMP, &icmp(8, 0, [1, 2, 3, 4], &[9; 7]))
+}
+
+/// Another backend of the outer family.
+const OTHERS: [&str; 2] = ["10.1.0.2", "fd00:1::2"];
+
+/// The mark that names it, as it stands in the frame.
+fn mark_of_other(outer: usize) -> Vec<u8> {
+    match address(OTHERS[outer]) {
+        IpAddr::V4(other) => [&b"lb\x01\x04"[..], &other.octets()].concat(),
+        IpAddr::V6(other) => [&b"lb\x01\x06"[..], &other.octets()].concat(),
+    }
+}
+
+fn marked(bytes: &[u8], outer: usize) -> Vec<u8> {
+    let other = testing::backend(Forward::Gue, OTHERS[outer], OUTER[outer].1);
+    let mut frame = HostFrame::new(bytes);
+    let seen = testing::seen(bytes).expect("a packet");
+    let outgoing = Outgoing { packet: &seen.packet, flow: FLOW, tags: &seen.tags };
+    forward::gue::encapsulate(&mut frame, &outgoing, &backend(outer), Some(&other))
+        .expect("room for headers");
+    frame.bytes().to_vec()
+}
+
+/// Nothing differs from the same packet without a mark but lengths, checksums and the words.
+#[test]
+fn a_mark_names_the_other_backend_in_words_of_its_own() {
+    for (family, outer) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+        let bytes = packet(family, TCP, &[&tcp(1, 2, 16)[..], &[3; 9]].concat());
+        let mut expected = encapsulated(&bytes, &backend(outer), FLOW);
+        let mark = mark_of_other(outer);
+        let gue = 14 + [20, 40][outer] + 8;
+        expected[gue] = [2, 5][outer];
+        for at in [14 + [2, 4][outer], gue - 4] {
+            expected[at + 1] += mark.len() as u8;
+        }
+        expected.splice(gue + 4..gue + 4, mark);
+        let sums: &[usize] = if outer == 0 { &[24, 25] } else { &[gue - 2, gue - 1] };
+        let out = marked(&bytes, outer);
+        sums.iter().for_each(|at| expected[*at] = out[*at]);
+        assert_eq!(out, expected, "{family} in {outer}");
+        if outer == 0 {
+            assert_eq!(checksum::sum(&out[14..34]), 0xffff);
+        } else {
+            assert_eq!(segment_sum(&out), 0xffff);
+        }
+    }
+}
+
+#[test]
+fn a_marked_packet_without_a_checksum_has_none_outside() {
+    let out = marked(&with_piece(&packet(0, TCP, &tcp(1, 2, 16)), 1, 0x2000), 1);
+    assert_eq!(out[60..62], [0, 0]);
 }
 
 proptest! {

@@ -6,7 +6,7 @@ use lb_common::{
     Tables as _, Verdict,
     nat::MOST_STEPS,
     settings::feature,
-    uncommon::{MOST_WALKS, Step, Work},
+    uncommon::{MOST_COMPARES, MOST_WALKS, Step, Work},
 };
 use lb_ebpf::XdpFrame;
 
@@ -30,17 +30,39 @@ pub(crate) fn path(context: &XdpContext) -> u32 {
 /// The way of all packets that the common one leaves.
 #[inline(always)]
 fn longer(context: &XdpContext, tables: &MapTables<'_>) -> u32 {
-    let translates =
-        tables.settings().is_some_and(|settings| settings.features & feature::NAT != 0);
-    let number = if translates { short(context.ctx) } else { STEPS };
-    if number == STEPS { steps(context) } else { number }
+    let features = tables.settings().map_or(0, |settings| settings.features);
+    if features & feature::NAT != 0 {
+        let number = translated(context.ctx);
+        if number != STEPS {
+            return number;
+        }
+    }
+    if features & feature::REMEMBERED != 0 {
+        let number = remembered(context.ctx);
+        if number != STEPS {
+            return number;
+        }
+    }
+    steps(context)
 }
 
 /// Translates packets of known flows; see [`lb_common::nat::short`].
 #[inline(never)]
-extern "C" fn short(context: *mut xdp_md) -> u32 {
+extern "C" fn translated(context: *mut xdp_md) -> u32 {
     let context = XdpContext::new(context);
-    match lb_common::nat::short(&mut XdpFrame::new(&context), &MapTables::new(&context)) {
+    of_short(lb_common::nat::short(&mut XdpFrame::new(&context), &MapTables::new(&context)))
+}
+
+/// Sends packets of remembered flows, and of those that begin in turn; see [`lb_common::remembered`].
+#[inline(never)]
+extern "C" fn remembered(context: *mut xdp_md) -> u32 {
+    let context = XdpContext::new(context);
+    of_short(lb_common::remembered(&mut XdpFrame::new(&context), &MapTables::new(&context)))
+}
+
+#[inline(always)]
+const fn of_short(verdict: Option<Verdict>) -> u32 {
+    match verdict {
         Some(verdict) => Settled::of(verdict).number(),
         None => STEPS,
     }
@@ -63,17 +85,31 @@ fn steps(context: &XdpContext) -> u32 {
     if next == ADMIT {
         next = admit(context.ctx);
     }
-    if next == CHOOSE {
-        next = choose(context.ctx);
-    }
-    if next == FORWARD {
-        next = forward(context.ctx);
-    }
     if next == REQUEST {
         next = request(context.ctx);
     }
     if next == OPEN {
         next = open(context.ctx);
+    }
+    if next == CHOOSE {
+        next = choose(context.ctx);
+    }
+    if next == SCHEDULE {
+        next = schedule(context.ctx);
+    }
+    let mut compared = 0;
+    while next == COMPARE && compared < MOST_COMPARES {
+        next = compare(context.ctx);
+        compared += 1;
+    }
+    if next == ENLIST {
+        next = enlist(context.ctx);
+    }
+    if next == FORWARD {
+        next = forward(context.ctx);
+    }
+    if next == BIND {
+        next = bind(context.ctx);
     }
     let mut tries = 0;
     while next == TAKE_PORT && tries < MOST_STEPS {
@@ -150,25 +186,35 @@ steps! {
     walk, WALK = 0x1_0000: Walk;
     read, READ = 0x1_0001: Read;
     admit, ADMIT = 0x1_0002: Admit;
-    choose, CHOOSE = 0x1_0003: Choose;
-    forward, FORWARD = 0x1_0004: Forward;
-    request, REQUEST = 0x1_0005: Request;
-    open, OPEN = 0x1_0006: Open;
+    request, REQUEST = 0x1_0003: Request;
+    open, OPEN = 0x1_0004: Open;
+    choose, CHOOSE = 0x1_0005: Choose;
+    schedule, SCHEDULE = 0x1_0006: Schedule;
     /// By its name it is global, and the verifier looks at it once, not in every round of its loop.
     // SAFETY: the object has no other symbol of this name.
     #[unsafe(no_mangle)]
-    take_port, TAKE_PORT = 0x1_0007: TakePort;
-    enter, ENTER = 0x1_0008: Enter;
-    translate, TRANSLATE = 0x1_0009: Translate;
-    answer, ANSWER = 0x1_000a: Answer;
-    quote, QUOTE = 0x1_000b: Quote;
-    echo, ECHO = 0x1_000c: Echo;
-    tell, TELL = 0x1_000d: Tell;
-    reset, RESET = 0x1_000e: Reset;
+    compare, COMPARE = 0x1_0007: Compare;
+    enlist, ENLIST = 0x1_0008: Enlist;
+    forward, FORWARD = 0x1_0009: Forward;
+    bind, BIND = 0x1_000a: Bind;
+    /// By its name it is global, and the verifier looks at it once, not in every round of its loop.
+    // SAFETY: the object has no other symbol of this name.
+    #[unsafe(no_mangle)]
+    take_port, TAKE_PORT = 0x1_000b: TakePort;
+    enter, ENTER = 0x1_000c: Enter;
+    translate, TRANSLATE = 0x1_000d: Translate;
+    answer, ANSWER = 0x1_000e: Answer;
+    quote, QUOTE = 0x1_000f: Quote;
+    echo, ECHO = 0x1_0010: Echo;
+    tell, TELL = 0x1_0011: Tell;
+    reset, RESET = 0x1_0012: Reset;
 }
 
 #[inline(always)]
 fn take(context: *mut xdp_md, step: Step) -> u32 {
+    // A global function must be given the context; where nobody reads it the compiler passes nothing.
+    // SAFETY: the context is the program's own.
+    let _ = unsafe { (&raw const (*context).data).read_volatile() };
     let context = XdpContext::new(context);
     let Some(work) = maps::WORK.get_ptr_mut(0) else { return NOT_READY };
     // SAFETY: a pointer from a map look-up, to this CPU's own value, which `begin` has written.

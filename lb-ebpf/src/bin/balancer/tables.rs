@@ -1,13 +1,18 @@
 //! The tables beside a packet, in maps.
 
 use aya_ebpf::{
-    EbpfContext as _, bindings::BPF_NOEXIST, btf_maps::lpm_trie::Key, helpers::bpf_redirect,
-    helpers::generated::bpf_jiffies64, programs::XdpContext,
+    EbpfContext as _,
+    bindings::BPF_NOEXIST,
+    btf_maps::lpm_trie::Key,
+    helpers::generated::bpf_jiffies64,
+    helpers::{bpf_ktime_get_ns, bpf_redirect},
+    programs::XdpContext,
 };
 use lb_common::{
     Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
     bucket::{Bucket, SourceBuckets},
-    flow::{InsertBudget, TICK},
+    flow::{FlowCounters, InsertBudget, TICK},
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     policy::{RulePrefix, ServerKey},
     ranges::RangeLine,
@@ -60,6 +65,27 @@ impl Tables for MapTables<'_> {
     #[inline(always)]
     fn insert_budget(&self) -> Option<&InsertBudget> {
         maps::INSERT_BUDGET.get(0)
+    }
+
+    #[inline(always)]
+    fn flow_counters(&self) -> Option<&FlowCounters> {
+        maps::FLOW_COUNTERS.get(0)
+    }
+
+    #[inline(always)]
+    fn load(&self, backend: u16) -> Option<&Load> {
+        maps::LOADS.get(u32::from(backend))
+    }
+
+    #[inline(always)]
+    fn rotation(&self, policy: u32) -> Option<&Rotation> {
+        maps::ROTATIONS.get(policy)
+    }
+
+    #[inline(always)]
+    fn nanoseconds(&self) -> u64 {
+        // SAFETY: takes nothing and reads a number.
+        unsafe { bpf_ktime_get_ns() }
     }
 
     #[inline(always)]

@@ -1,17 +1,22 @@
 //! The lists of the tunnel's far end, in maps.
 
-use aya_ebpf::btf_maps::lpm_trie::Key;
+use aya_ebpf::{btf_maps::lpm_trie::Key, programs::XdpContext};
 use lb_common::{
-    Address,
-    decap::{Gate, LocalAddress, SourcePrefix, known},
+    Address, Frame,
+    decap::{Gate, LocalAddress, Segment, SourcePrefix, known},
 };
 
-use crate::maps::{DECAP_ADDRESSES, DECAP_GUE_PORT, DECAP_SOURCES, SourceKey};
+use crate::{
+    maps::{DECAP_ADDRESSES, DECAP_GUE_PORT, DECAP_SECOND_CHANCE, DECAP_SOURCES, SourceKey},
+    sockets,
+};
 
-/// The maps that `lbctl decap attach` fills.
-pub(crate) struct MapGate;
+/// The maps that `lbctl decap attach` fills, and the kernel's sockets.
+pub(crate) struct KernelGate<'a> {
+    pub(crate) context: &'a XdpContext,
+}
 
-impl Gate for MapGate {
+impl Gate for KernelGate<'_> {
     #[inline(always)]
     fn permits(&self, source: &Address) -> bool {
         let key = SourceKey(Key::new(SourcePrefix::BITS, SourcePrefix::of(source)));
@@ -31,6 +36,16 @@ impl Gate for MapGate {
     #[inline(always)]
     fn gue_port(&self) -> u16 {
         DECAP_GUE_PORT.get(0).map_or(0, |port| *port as u16)
+    }
+
+    #[inline(always)]
+    fn gives_on(&self) -> bool {
+        DECAP_SECOND_CHANCE.get(0).is_some_and(|is_on| *is_on != 0)
+    }
+
+    #[inline(always)]
+    fn knows<F: Frame>(&self, frame: &F, segment: &Segment) -> bool {
+        sockets::know(self.context, frame, segment)
     }
 }
 

@@ -4,9 +4,10 @@
 
 mod gate;
 mod maps;
+mod sockets;
 
 use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
-use gate::MapGate;
+use gate::KernelGate;
 use lb_common::Action;
 use lb_ebpf::XdpFrame;
 
@@ -24,7 +25,7 @@ fn decap_frags(context: XdpContext) -> u32 {
 #[inline(always)]
 fn open(context: &XdpContext) -> u32 {
     let mut frame = XdpFrame::new(context);
-    let verdict = lb_common::decap::open(&mut frame, &MapGate);
+    let verdict = lb_common::decap::open(&mut frame, &KernelGate { context });
     lb_ebpf::bump(maps::DECAP_VERDICTS.get_ptr_mut(verdict as u32));
     match verdict.action() {
         Action::Drop => xdp_action::XDP_DROP,

@@ -108,7 +108,7 @@ fn second(record: &[u8; SERVICE], number: u16) -> Option<DesiredMember> {
     Some(DesiredMember {
         weight: if loses { 0 } else { 100 },
         flows: match (loses, flows) {
-            (true, false) => Flows::Drain,
+            (true, false) => Flows::Keep,
             (true, true) => Flows::Leave,
             (false, _) => Flows::Stay,
         },

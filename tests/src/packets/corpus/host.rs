@@ -116,6 +116,8 @@ fn gate() -> HostGate {
         own: addresses(far_end_addresses()),
         targets: addresses(far_end_targets()),
         gue_port: GUE_PORT,
+        gives_on: true,
+        ..HostGate::default()
     }
 }
 

@@ -20,11 +20,16 @@ pub(super) fn open(input: &Headers<'_>, output: &Headers<'_>) -> Result<Option<V
     };
     let ip = output.header().len();
     let inner_protocol = if input.ipv6 { 41 } else { 4 };
+    // A mark that names another backend: a word, and its address.
+    let mark = if output.ipv6 { 20 } else { 8 };
     let is_tunnel = match added.checked_sub(ip) {
         Some(0) => output.protocol == inner_protocol,
-        // UDP alone, of which the inner version tells the protocol, or with GUE's four bytes.
-        Some(8 | 12) => output.protocol == UDP,
-        _ => false,
+        // UDP alone, of which the inner version tells the protocol, or with GUE's four bytes, and
+        // with a mark.
+        Some(behind) => {
+            (behind == 8 || behind == 12 || behind == 12 + mark) && output.protocol == UDP
+        }
+        None => false,
     };
     if !is_tunnel {
         return Ok(None);
@@ -46,10 +51,15 @@ pub(super) fn open(input: &Headers<'_>, output: &Headers<'_>) -> Result<Option<V
         // derived from the packet's own checksums is as right as those are.
         let is_right = matches!(checksum, Checksum::Absent | Checksum::Present(Remainder::RIGHT));
         expect(is_right || is_damaged(input), "the outer UDP checksum is wrong")?;
-        if behind == 12 {
-            // Version 0, no flags and no extensions, and the protocol: draft-ietf-intarea-gue.
+        if behind >= 12 {
+            // Version 0, words of private data, the protocol and no flags: draft-ietf-intarea-gue.
+            let words = (behind - 12) as u8 / 4;
             let gue = payload.get(8..12);
-            expect(gue == Some(&[0, inner_protocol, 0, 0]), "GUE's header is wrong")?;
+            expect(gue == Some(&[words, inner_protocol, 0, 0]), "GUE's header is wrong")?;
+        }
+        if behind > 12 {
+            let family = if output.ipv6 { 6 } else { 4 };
+            expect(payload.get(12..16) == Some(&[b'l', b'b', 1, family]), "the mark is wrong")?;
         }
     }
     let tags = &output.link_types()[..output.link_types().len() - 2];

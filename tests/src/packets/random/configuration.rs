@@ -8,7 +8,9 @@ use std::{
 
 use fastrand::Rng;
 use lb_common::{
-    Address, Forward, HashKey, ServiceKey, Slot, SlotLine, balance, flow::Remembered, hash,
+    Address, Forward, HashKey, ServiceKey, Slot, SlotLine, balance,
+    flow::{Phase, Remembered},
+    hash,
     packet::Packet,
 };
 use lb_userspace::datapath::{
@@ -172,6 +174,7 @@ impl Configuration {
                         backend,
                         generation: generation.wrapping_add(rng.u16(..10) / 9),
                         seen: balancer.now().wrapping_sub(one_of(rng, &[0, 1, 300, 30_000])),
+                        phase: one_of(rng, &Phase::ALL),
                     },
                 );
             }
@@ -187,11 +190,12 @@ impl Display for Configuration {
                 let key = &service.key;
                 writeln!(
                     f,
-                    "stage {number}: {} port {} protocol {}, {:?}",
+                    "stage {number}: {} port {} protocol {}, {:?}, {:?}",
                     IpAddr::from(key.address()),
                     key.port(),
                     key.protocol(),
-                    service.forward
+                    service.forward,
+                    service.policy.scheduler.choice
                 )?;
                 for member in &service.members {
                     let address = IpAddr::from(member.address);

@@ -1,13 +1,17 @@
 //! Random services, and ways to their backends.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use fastrand::Rng;
 use lb_common::{Address, Forward, Link, NextHop, ServiceKey, service};
-use lb_userspace::datapath::{
-    desired::{DesiredMember, DesiredPing, DesiredService, Flows, Route},
-    keyed::MappedPrefix,
-    policies::{DesiredPolicy, FlowLimit},
+use lb_userspace::{
+    datapath::{
+        desired::{DesiredMember, DesiredPing, DesiredService, Flows, Route},
+        keyed::MappedPrefix,
+        policies::{DesiredPolicy, DesiredUdp, FlowLimit},
+        schedulers::DesiredScheduler,
+    },
+    model::Weighing,
 };
 
 use super::{
@@ -56,7 +60,32 @@ pub(super) fn random_service(rng: &mut Rng) -> DesiredService {
             service.policy.udp = random_udp(rng, &service.members);
         }
     }
+    if once_in(rng, 2) {
+        service.policy.scheduler = random_scheduler(rng, forward);
+    }
+    if service.policy.scheduler.remembers() && key.protocol() == service::UDP {
+        // As the configuration has it: without a time they would be forgotten at any moment.
+        service.policy.udp = DesiredUdp::Remember(Duration::from_secs(600));
+    }
+    if once_in(rng, 6) {
+        service.policy.source_prefix = Some(one_of(rng, &[1, 24, 32, 64, 128]));
+    }
     if forward == Forward::Nat { translated(rng, service) } else { service }
+}
+
+/// A scheduler whose choice does not depend on how long the kernel takes: host and kernel do not
+/// measure the same time.
+fn random_scheduler(rng: &mut Rng, forward: Forward) -> DesiredScheduler {
+    use lb_common::policy::Scheduler::{
+        LeastFlows, LeastTime, Random, Rotate, Slot, Source, TwoChoices,
+    };
+    let choice = one_of(rng, &[Slot, Source, Rotate, Random, TwoChoices, LeastFlows, LeastTime]);
+    let is_measured = choice == LeastTime && forward == Forward::Nat;
+    DesiredScheduler {
+        choice: if is_measured { LeastFlows } else { choice },
+        weighing: one_of(rng, &[Weighing::ByWeight, Weighing::Equal]),
+        source_timeout: Duration::from_secs(one_of(rng, &[100, 600])),
+    }
 }
 
 /// A policy that asks for a few things. Limits are so slow that the time plays no part.
@@ -104,7 +133,7 @@ pub(super) const NAT_PORT: u16 = 5000;
 pub(super) fn change(rng: &mut Rng, service: &mut DesiredService) {
     for member in &mut service.members {
         member.weight = one_of(rng, &[0, 50, 100, 100]);
-        member.flows = one_of(rng, &[Flows::Stay, Flows::Drain, Flows::Leave]);
+        member.flows = one_of(rng, &[Flows::Stay, Flows::Keep, Flows::Reset, Flows::Leave]);
     }
     if once_in(rng, 5) {
         service.members.pop();

@@ -6,6 +6,7 @@ mod pings;
 mod precedence;
 mod quic;
 mod remembered;
+mod schedulers;
 mod sources;
 
 use std::net::IpAddr;

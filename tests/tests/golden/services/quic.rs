@@ -76,7 +76,7 @@ fn a_server_that_drains_keeps_its_connections_and_one_that_is_down_does_not() {
     let mut site = Site::new(&[quic_service()]);
     let (server, id) = IDS[0];
     let short = packet(7, quic::short(&connection(id)));
-    for (flows, is_kept) in [(Flows::Drain, true), (Flows::Leave, false)] {
+    for (flows, is_kept) in [(Flows::Keep, true), (Flows::Leave, false)] {
         let mut service = quic_service();
         service.members[0] = leaving(server, flows);
         site.change(&[service]);

@@ -40,9 +40,9 @@ fn flows_stay_while_backends_come_and_drain_and_leave_with_theirs() {
     assert_eq!(fates(&mut site), [Ok(FIRST); FLOWS as usize]);
     site.change(&[remembering(&[FIRST, SECOND, THIRD])]);
     assert_eq!(fates(&mut site), [Ok(FIRST); FLOWS as usize], "newcomers get new flows only");
-    site.change(&[with_members(&[leaving(FIRST, Flows::Drain)], &[SECOND])]);
+    site.change(&[with_members(&[leaving(FIRST, Flows::Keep)], &[SECOND])]);
     assert_eq!(fates(&mut site), [Ok(FIRST); FLOWS as usize], "drained backends keep theirs");
-    site.change(&[with_members(&[leaving(FIRST, Flows::Drain)], &[])]);
+    site.change(&[with_members(&[leaving(FIRST, Flows::Keep)], &[])]);
     assert_eq!(fates(&mut site), [Ok(FIRST); FLOWS as usize], "also when nobody else is there");
     site.change(&[with_members(&[leaving(FIRST, Flows::Leave)], &[SECOND])]);
     assert_eq!(fates(&mut site), [Ok(SECOND); FLOWS as usize], "it is down");
@@ -84,7 +84,7 @@ fn what_is_remembered_longer_ago_than_the_timeout_counts_for_nothing() {
         let seen = flow.seen.wrapping_sub(1000);
         site.balancer.remember(tag, lb_common::flow::Remembered { seen, ..flow });
     }
-    let drained = [FIRST, SECOND].map(|kind| leaving(kind, Flows::Drain));
+    let drained = [FIRST, SECOND].map(|kind| leaving(kind, Flows::Keep));
     site.change(&[with(policy, with_members(&drained, &[THIRD]))]);
     assert_eq!(fates(&mut site), [Ok(THIRD); FLOWS as usize]);
 }

@@ -1,0 +1,173 @@
+//! Services that remember their flows: those of UDP that ask for it, and those with a scheduler.
+
+mod short;
+
+use super::{Beside, Step, Work, choose, choose::Choice, limits};
+use crate::{
+    backend::Stance,
+    dispute::{self, Owner},
+    flow::{FlowSet, Phase, Put, Remembered},
+    packet::{Age, Kind, Packet},
+    policy::Policy,
+    settings::Settings,
+    slot::Slot,
+    tables::Tables,
+    verdict::Verdict,
+};
+
+pub use short::short;
+
+/// Ticks within which a SYN that comes again finds the backend that it had: some three seconds at
+/// 250 Hz. Linux sends the first one again after one second, the second after two more.
+const SENT_AGAIN: u16 = 3;
+
+/// The owner of a remembered flow, or that one begins.
+#[inline(always)]
+pub(super) fn choose<T: Tables>(
+    work: &Work,
+    beside: &Beside<'_, T>,
+    slot: Slot,
+) -> Result<Choice, Verdict> {
+    let Beside { tables, settings, policy } = beside;
+    let packet = &work.seen.packet;
+    let stray = stray(slot);
+    let Some(set) = tables.flow_set(FlowSet::of(work.flow, settings.flow_mask)) else {
+        return Ok(Choice::Owned(Owner::of(slot, stray)));
+    };
+    let fresh = Fresh { tables: *tables, policy, now: tables.now() };
+    let found = set.get(work.flow).filter(|found| fresh.holds(packet, found));
+    // Errors begin nothing, and keep nothing alive.
+    if matches!(work.seen.kind, Kind::Error { .. }) {
+        return Ok(Choice::Owned(Owner::certain(found.map_or(stray, |found| found.backend))));
+    }
+    let begins = matches!(packet.age, Age::Begins);
+    if let Some(found) = found
+        && (!begins || is_sent_again(*tables, found, fresh.now))
+    {
+        go_on(*tables, set, work.flow, found, packet, fresh.now);
+        return Ok(Choice::Owned(Owner::certain(found.backend)));
+    }
+    match packet.age {
+        // It went by the table when it began, or another balancer remembers it.
+        Age::Continues => return Ok(Choice::Owned(Owner::of(slot, stray))),
+        Age::Unknown if slot.current != 0 => limits::admit(work, beside)?,
+        _ => {}
+    }
+    Ok(if slot.current == 0 { Choice::Owned(Owner::certain(0)) } else { Choice::Begins })
+}
+
+/// Which flows count as remembered at a time.
+struct Fresh<'a, T> {
+    tables: &'a T,
+    policy: &'a Policy,
+    now: u16,
+}
+
+impl<T: Tables> Fresh<'_, T> {
+    /// Whether what is remembered of a packet's flow is not over: datagrams do not say where one
+    /// ends.
+    #[inline(always)]
+    fn holds(&self, packet: &Packet, found: &Remembered) -> bool {
+        let idle = self.now.wrapping_sub(found.seen);
+        (!matches!(packet.age, Age::Unknown) || idle <= self.policy.flow_timeout)
+            && dispute::is_alive(self.tables, *found)
+    }
+}
+
+/// Whose flows are that are not remembered: as in any disputed slot.
+#[inline(always)]
+const fn stray(slot: Slot) -> u16 {
+    if slot.is_disputed() { slot.previous } else { slot.current }
+}
+
+/// Whether a SYN is one that came before, to a backend that still wants it.
+#[inline(always)]
+fn is_sent_again<T: Tables>(tables: &T, found: Remembered, now: u16) -> bool {
+    matches!(found.phase, Phase::Opening)
+        && now.wrapping_sub(found.seen) <= SENT_AGAIN
+        && takes_new_flows(tables, found.backend)
+}
+
+/// Whether a backend takes new flows.
+#[inline(always)]
+pub(super) fn takes_new_flows<T: Tables>(tables: &T, backend: u16) -> bool {
+    tables.backend(backend).is_some_and(|backend| matches!(backend.stance(), Stance::Takes))
+}
+
+/// Takes in one more packet of a remembered flow.
+#[inline(always)]
+fn go_on<T: Tables>(
+    tables: &T,
+    set: &FlowSet,
+    flow: u64,
+    found: Remembered,
+    packet: &Packet,
+    now: u16,
+) {
+    // A SYN that is sent again is as old as the first.
+    if matches!(packet.age, Age::Begins) {
+        return;
+    }
+    let Some(after) = dispute::renewed(tables, found, packet, now) else { return };
+    if after.phase.is_ending()
+        && !found.phase.is_ending()
+        && let Some(load) = tables.load(found.backend)
+    {
+        load.end();
+    }
+    // It has a place, unless another CPU has just taken it.
+    let _ = set.put_leaving_room(flow, after);
+}
+
+/// Remembers the flow that begins with a packet under the backend that was chosen. One for which
+/// there is no room goes by the table, as its next packets will.
+#[inline(always)]
+pub(super) fn enlist<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step {
+    let backend = work.backend;
+    let put = remember(work.flow, &work.seen.packet, backend, beside);
+    if put.is_done() {
+        if beside.policy.scheduler().counts_flows()
+            && let Some(load) = beside.tables.load(backend)
+        {
+            load.begin();
+        }
+        return choose::assign(work, beside, Owner::certain(backend));
+    }
+    let slot = choose::slot(work, beside.tables).unwrap_or_default();
+    choose::assign(work, beside, Owner::certain(stray(slot)))
+}
+
+/// Remembers a flow; see [`put`].
+#[inline(always)]
+pub(super) fn remember<T: Tables>(
+    flow: u64,
+    packet: &Packet,
+    backend: u16,
+    beside: &Beside<'_, T>,
+) -> Put {
+    let Beside { tables, settings, .. } = beside;
+    let Some(set) = tables.flow_set(FlowSet::of(flow, settings.flow_mask)) else {
+        return Put::Refused;
+    };
+    put(*tables, settings, set, flow, packet, (backend, tables.now()))
+}
+
+/// Remembers a flow, but for one place of its set, if half of the budget has something left. Anybody
+/// can make up what begins a flow: the rest is for flows of slots that change hands.
+#[inline(always)]
+fn put<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    set: &FlowSet,
+    flow: u64,
+    packet: &Packet,
+    (backend, now): (u16, u16),
+) -> Put {
+    let Some(entry) = tables.backend(backend) else { return Put::Refused };
+    let phase = Phase::first(packet.flags);
+    let remembered = Remembered { backend, generation: entry.generation(), seen: now, phase };
+    let allowance = settings.inserts_per_tick / 2;
+    let has_budget = tables.insert_budget().is_some_and(|budget| budget.take(now, allowance));
+    let put = if has_budget { set.put_leaving_room(flow, remembered) } else { Put::Refused };
+    dispute::count(tables, put)
+}
