@@ -1,84 +1,124 @@
-//! The base: Maglev (Eisenbud et al., NSDI 2016) with a power-of-two size and odd skips.
+//! The base: each slot belongs to its first visitor.
 //!
-//! An odd number and a power of two have no common divisor, so each member's sequence of slots
-//! visits all of them, as it does in the paper with a prime size, but with a mask for the modulo.
+//! Every member visits all slots in an order of its own, in times that depend on its weight alone,
+//! and takes those that nobody had before. This is rendezvous hashing (Thaler, Ravishankar, 1998),
+//! with the sequences of Maglev (Eisenbud et al., NSDI 2016) for the scores: who leaves gives each
+//! of its slots to the next visitor, and no other slot moves. Maglev lets a member that meets a
+//! taken slot try on at once: shares are exact, but each change pushes many.
+//!
+//! Shares that come out of this are as uneven as chance has them, so a member stops when it has
+//! 2 % more than its share: bounded loads (Mirrokni, Thorup, Zadimoghaddam, SODA 2018).
 
-use lb_common::hash;
-
-use super::{Member, shares::shares};
+use super::{
+    Member,
+    bounds::Bounds,
+    shares::total,
+    visits::{Clock, Sequence, Time, step},
+};
 
 const NOBODY: u16 = u16::MAX;
 
-/// The owner of each of `1 << bits` slots, in proportion to the configured weights.
+/// The owner of each of `1 << bits` slots, in proportion to the base weights.
 ///
-/// If all of these are zero, the weights of now take their place. Members are in a fixed order.
-pub(super) fn spread(members: &[Member], identities: &[u64], bits: u8) -> Vec<u16> {
-    let size = 1_u32 << bits;
+/// Members are in the order of their identities, of which one at least has a weight.
+pub(super) fn spread(weights: &[u32], identities: &[u64], bits: u8) -> Vec<u16> {
+    let mut race = Race::new(weights, identities, 1 << bits);
+    let mut clock = Clock::new(&race.steps, total(weights));
+    while !race.is_nearly_over() {
+        for member in clock.portion(&race.active, &race.steps) {
+            race.visit(*member);
+        }
+        race.drop_full();
+    }
+    race.finish();
+    race.owners
+}
+
+/// The weights that shape the base: those of the configuration, or if all of these are zero, those
+/// of now.
+pub(super) fn weights(members: &[Member]) -> Vec<u32> {
     let configured: Vec<u32> = members.iter().map(|member| member.base_weight).collect();
-    let weights = if configured.iter().all(|weight| *weight == 0) {
-        members.iter().map(|member| member.weight).collect()
-    } else {
-        configured
-    };
-    let mut sequences: Vec<Sequence> =
-        identities.iter().map(|identity| Sequence::new(*identity, size - 1)).collect();
-    let mut owners = vec![NOBODY; size as usize];
-    for member in turns(&shares(&weights, size), size) {
-        let sequence = &mut sequences[usize::from(member)];
-        let free = loop {
-            let slot = sequence.step() as usize;
-            if owners[slot] == NOBODY {
-                break slot;
+    if configured.iter().any(|weight| *weight > 0) {
+        return configured;
+    }
+    members.iter().map(|member| member.weight).collect()
+}
+
+struct Race {
+    owners: Vec<u16>,
+    sequences: Vec<Sequence>,
+    steps: Vec<Option<Time>>,
+    /// Visits that each has made.
+    visits: Vec<u32>,
+    room: Vec<u32>,
+    /// Members that have room.
+    active: Vec<u16>,
+    free: u32,
+}
+
+impl Race {
+    fn new(weights: &[u32], identities: &[u64], size: u32) -> Self {
+        let room = Bounds::new(weights, identities, size).most;
+        let has_room = |member: &u16| room[usize::from(*member)] > 0;
+        Self {
+            owners: vec![NOBODY; size as usize],
+            sequences: identities.iter().map(|id| Sequence::new(*id, size - 1)).collect(),
+            steps: weights.iter().map(|weight| step(*weight)).collect(),
+            visits: vec![0; weights.len()],
+            active: (0..weights.len() as u16).filter(has_room).collect(),
+            room,
+            free: size,
+        }
+    }
+
+    fn visit(&mut self, member: u16) {
+        let index = usize::from(member);
+        if self.room[index] == 0 {
+            return;
+        }
+        let slot = self.sequences[index].slot(self.visits[index]);
+        self.visits[index] += 1;
+        if self.owners[slot as usize] == NOBODY {
+            self.give(slot, member);
+        }
+    }
+
+    fn give(&mut self, slot: u32, member: u16) {
+        self.owners[slot as usize] = member;
+        self.room[usize::from(member)] -= 1;
+        self.free -= 1;
+    }
+
+    fn drop_full(&mut self) {
+        self.active.retain(|member| self.room[usize::from(*member)] > 0);
+    }
+
+    /// Whether it is less work to ask each free slot who comes first than to wait for visitors.
+    fn is_nearly_over(&self) -> bool {
+        self.free as usize * self.active.len() <= 2 * self.owners.len()
+    }
+
+    /// Gives each free slot to the first visitor among those that have room.
+    fn finish(&mut self) {
+        for slot in 0..self.owners.len() as u32 {
+            if self.owners[slot as usize] != NOBODY {
+                continue;
             }
-        };
-        owners[free] = member;
-    }
-    owners
-}
-
-/// A member's own order of all slots.
-struct Sequence {
-    next: u32,
-    skip: u32,
-    mask: u32,
-}
-
-impl Sequence {
-    fn new(identity: u64, mask: u32) -> Self {
-        let mixed = hash::spread(identity);
-        Self { next: mixed as u32 & mask, skip: (mixed >> 32) as u32 | 1, mask }
-    }
-
-    fn step(&mut self) -> u32 {
-        let slot = self.next;
-        self.next = slot.wrapping_add(self.skip) & self.mask;
-        slot
-    }
-}
-
-/// In which order members take their slots: a member with share `q` takes its `k`th at the time
-/// `(k + 1/2) / q`, so that heavy members take theirs evenly between those of light ones. Sorted by
-/// counting, in time proportional to the number of slots.
-fn turns(shares: &[u32], size: u32) -> Vec<u16> {
-    let time = |turn: u32, share: u32| {
-        ((2 * u64::from(turn) + 1) * u64::from(size) / (2 * u64::from(share))) as usize
-    };
-    let mut starts = vec![0_u32; size as usize + 1];
-    for share in shares {
-        for turn in 0..*share {
-            starts[time(turn, *share) + 1] += 1;
+            // The exact shares add up to all slots, so while one is free somebody has room.
+            let Some(first) = self.active.iter().copied().min_by_key(|id| self.arrival(*id, slot))
+            else {
+                return;
+            };
+            self.give(slot, first);
+            if self.room[usize::from(first)] == 0 {
+                self.drop_full();
+            }
         }
     }
-    for index in 1..starts.len() {
-        starts[index] += starts[index - 1];
+
+    fn arrival(&self, member: u16, slot: u32) -> Time {
+        let index = usize::from(member);
+        let number = Time::from(self.sequences[index].number(slot));
+        self.steps[index].map_or(Time::MAX, |step| step * (2 * number + 1) / 2)
     }
-    let mut turns = vec![0; size as usize];
-    for (member, share) in shares.iter().enumerate() {
-        for turn in 0..*share {
-            let place = &mut starts[time(turn, *share)];
-            turns[*place as usize] = member as u16;
-            *place += 1;
-        }
-    }
-    turns
 }

@@ -3,7 +3,7 @@
 /// Splits `slots` in proportion to the weights, by largest remainder, ties to the first: each share
 /// is its exact value rounded down or up, and all add up. All weights zero: all shares zero.
 pub(super) fn shares(weights: &[u32], slots: u32) -> Vec<u32> {
-    let total: u64 = weights.iter().map(|weight| u64::from(*weight)).sum();
+    let total = total(weights);
     if total == 0 {
         return vec![0; weights.len()];
     }
@@ -17,6 +17,11 @@ pub(super) fn shares(weights: &[u32], slots: u32) -> Vec<u32> {
         shares[index] += 1;
     }
     shares
+}
+
+/// The sum of weights.
+pub(super) fn total<'a>(weights: impl IntoIterator<Item = &'a u32>) -> u64 {
+    weights.into_iter().map(|weight| u64::from(*weight)).sum()
 }
 
 #[cfg(test)]
