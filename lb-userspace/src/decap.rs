@@ -1,9 +1,12 @@
 //! The tunnel's far end on a backend: an XDP program that removes outer headers.
 //!
 //! It opens tunnels only from the given load balancers to this machine, and only packets for
-//! addresses that it has. It needs no daemon: program, lists and attachment stay until they are detached.
+//! addresses that it has. Where it is asked to, it gives packets of connections that this machine does
+//! not have on to the other backend that their tunnel names, for this machine to route. It needs no
+//! daemon: program, lists and attachment stay until they are detached.
 
 mod places;
+mod routing;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -37,11 +40,13 @@ use crate::{
     objects,
 };
 use places::Place;
+pub use routing::NotRouted;
 
 const PROGRAM: Program = Program { plain: "decap", jumbo: "decap_frags" };
 const SOURCES: &str = "DECAP_SOURCES";
 const ADDRESSES: &str = "DECAP_ADDRESSES";
 const GUE_PORT: &str = "DECAP_GUE_PORT";
+const SECOND_CHANCE: &str = "DECAP_SECOND_CHANCE";
 const VERDICTS: &str = "DECAP_VERDICTS";
 
 /// Why a far end cannot be set up.
@@ -59,6 +64,9 @@ pub enum DecapError {
     /// An interface.
     #[error(transparent)]
     Attach(#[from] AttachError),
+    /// Packets for other backends would be lost here.
+    #[error(transparent)]
+    NotRouted(#[from] NotRouted),
     /// A list cannot be written or read.
     #[error("map {name}: {source}")]
     Map {
@@ -99,6 +107,17 @@ pub struct Request<'a> {
     pub gue_port: u16,
     /// Addresses at which tunnelled packets may be aimed.
     pub addresses: &'a BTreeSet<IpAddr>,
+    /// What becomes of packets of connections that this machine does not have.
+    pub strangers: Strangers,
+}
+
+/// What becomes of packets of connections that this machine does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strangers {
+    /// They are opened: this machine's network stack answers them with a reset.
+    Open,
+    /// If their tunnel names another backend, they are given on to that.
+    GiveOn,
 }
 
 /// An address as aya moves it.
@@ -131,6 +150,9 @@ impl Decap {
     ) -> Result<Self, DecapError> {
         kernel_version::require_supported()?;
         limit("prefixes", request.sources.len(), MAX_SOURCES)?;
+        if request.strangers == Strangers::GiveOn {
+            routing::require(interface, request.sources)?;
+        }
         let place = Place::new(pin_dir, interface);
         let is_new = !place.exists()?;
         place.prepare()?;
@@ -164,7 +186,9 @@ impl Decap {
         // Addresses first: a tunnel that is opened too early would be dropped as not local.
         let mut decap = Self { addresses: take(&mut ebpf, ADDRESSES)? };
         decap.set_addresses(request.addresses)?;
-        set_gue_port(&mut ebpf, request.gue_port)?;
+        set_word(&mut ebpf, GUE_PORT, request.gue_port.into())?;
+        let gives_on = request.strangers == Strangers::GiveOn;
+        set_word(&mut ebpf, SECOND_CHANCE, gives_on.into())?;
         set_sources(&mut ebpf, request.sources)?;
         attach::attach(&mut ebpf, PROGRAM, interface, request.mode, link)?;
         Ok(decap)
@@ -245,16 +269,17 @@ pub fn detach(pin_dir: &Path, interface: &str) -> Result<(), DecapError> {
 /// Loads the object over the maps that are pinned in a directory, and pins there those that are not.
 fn load(maps: &Path) -> Result<Ebpf, DecapError> {
     let mut loader = EbpfLoader::new();
-    for name in [SOURCES, ADDRESSES, GUE_PORT, VERDICTS] {
+    for name in [SOURCES, ADDRESSES, GUE_PORT, SECOND_CHANCE, VERDICTS] {
         loader.map_pin_path(name, maps.join(name));
     }
     Ok(loader.load(objects::DECAP)?)
 }
 
-fn set_gue_port(ebpf: &mut Ebpf, port: u16) -> Result<(), DecapError> {
-    let failed = |source| DecapError::Map { name: GUE_PORT, source };
-    let mut map: Array<_, u32> = map(ebpf, GUE_PORT)?.try_into().map_err(failed)?;
-    map.set(0, u32::from(port), 0).map_err(failed)
+/// Sets the one word of a map.
+fn set_word(ebpf: &mut Ebpf, name: &'static str, word: u32) -> Result<(), DecapError> {
+    let failed = |source| DecapError::Map { name, source };
+    let mut map: Array<_, u32> = map(ebpf, name)?.try_into().map_err(failed)?;
+    map.set(0, word, 0).map_err(failed)
 }
 
 fn set_sources(ebpf: &mut Ebpf, sources: &[IpNet]) -> Result<(), DecapError> {

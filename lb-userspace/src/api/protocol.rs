@@ -7,10 +7,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::policy::PolicyItem;
+use super::{
+    difference::{Difference, MovementItem},
+    policy::PolicyItem,
+};
 use crate::{
     control::{Mode, Origin, State},
-    model::{BackendName, Protocol, ServiceName, Vip, Weight},
+    model::{BackendName, Priority, Protocol, ServiceName, Vip, Weight},
 };
 
 /// Version of the documents.
@@ -42,7 +45,12 @@ pub enum Request {
     /// One backend.
     Backend { name: BackendName },
     /// A new backend.
-    AddBackend { name: BackendName, weight: Weight },
+    AddBackend {
+        name: BackendName,
+        weight: Weight,
+        #[serde(default)]
+        priority: Priority,
+    },
     /// A backend less.
     RemoveBackend { name: BackendName },
     /// Ready, drain or maintenance.
@@ -51,6 +59,8 @@ pub enum Request {
     SetWeight { name: BackendName, weight: Option<Weight> },
     /// Another configuration; `file` is its name in errors.
     Apply { file: String, text: String },
+    /// What another configuration would change; `file` is its name in errors.
+    Diff { file: String, text: String },
     /// Which backend a flow goes to.
     Lookup { protocol: Protocol, source: SocketAddr, destination: SocketAddr },
 }
@@ -67,6 +77,8 @@ pub enum Answer {
     Services(Services),
     /// Backends.
     Backends(Backends),
+    /// What another configuration would change.
+    Difference(Difference),
     /// Where a flow goes.
     Lookup(Lookup),
     /// It was refused.
@@ -152,6 +164,9 @@ pub struct Status {
     pub slots_used: u32,
     /// Slots in all.
     pub slots_capacity: u32,
+    /// How the flow cache does.
+    #[serde(default)]
+    pub flow_cache: FlowCacheStatus,
     /// Whether this daemon took over the tables of an earlier one.
     pub adopted: bool,
     /// Where the configuration in force comes from.
@@ -160,6 +175,23 @@ pub struct Status {
     pub changed_by_operators: Vec<ServiceName>,
     /// Packets by verdict, those that occurred.
     pub verdicts: Vec<VerdictCount>,
+}
+
+/// How the flow cache does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowCacheStatus {
+    /// Flows that have a place, as last counted.
+    pub entries: u64,
+    /// Places.
+    pub capacity: u64,
+    /// Packets whose flow was remembered.
+    pub hits: u64,
+    /// Flows that got a place.
+    pub inserts: u64,
+    /// Those of them that got the place of a flow that had been silent for too long.
+    pub evictions: u64,
+    /// Flows that got none.
+    pub refusals: u64,
 }
 
 /// An interface of the configuration.
@@ -226,8 +258,11 @@ pub struct ServiceItem {
     pub protocol: Protocol,
     /// `l2` or `ipip`.
     pub forward: String,
-    /// `consistent-hash`.
+    /// How new flows find their backend, in the word of the configuration.
     pub scheduler: String,
+    /// How far clients' addresses count; null where flows are not told apart by these.
+    #[serde(default)]
+    pub affinity: Option<AffinityItem>,
     /// What it asks for beyond sending packets to backends.
     #[serde(default)]
     pub policy: PolicyItem,
@@ -242,15 +277,56 @@ pub struct ServiceItem {
     /// Share of the fullest backend divided by its weight's share; 1 is exact. Null without a
     /// table.
     pub fullest_share: Option<f64>,
+    /// What the last change of the table moved; null before the first since the daemon began.
+    #[serde(default)]
+    pub last_movement: Option<MovementItem>,
     /// Packets sent on.
     pub packets: u64,
     /// Bytes sent on.
     pub bytes: u64,
     /// TCP flows that began.
     pub new_flows: u64,
+    /// What becomes of flows whose backend takes no new ones any more.
+    #[serde(default)]
+    pub flow_rules: FlowRulesItem,
+    /// Backends that were removed and whose flows are not over.
+    #[serde(default)]
+    pub departed: Vec<DepartedItem>,
     /// Its backends, where one service was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<BackendItem>,
+}
+
+/// What becomes of flows whose backend takes no new ones any more: `keep`, `keep 10s, then reset`,
+/// `reselect` or `reset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowRulesItem {
+    /// It drains.
+    pub on_drain: String,
+    /// It is down, or in maintenance.
+    pub on_down: String,
+    /// It was removed.
+    pub on_remove: String,
+}
+
+/// A backend that was removed and whose flows are not over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepartedItem {
+    /// Its own address.
+    pub address: IpAddr,
+    /// What becomes of its flows: `kept` or `reset`.
+    pub flows: String,
+    /// Seconds until something else becomes of them; null where nothing does.
+    pub seconds_left: Option<u64>,
+}
+
+/// How far clients' addresses count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AffinityItem {
+    /// Leading bits that count.
+    pub prefix: u8,
+    /// Seconds without a new flow after which a client is forgotten; null where none is remembered.
+    pub timeout_seconds: Option<u64>,
 }
 
 /// Backends.
@@ -282,6 +358,16 @@ pub struct BackendItem {
     pub weight: Weight,
     /// Weight as configured.
     pub configured_weight: Weight,
+    /// When its turn comes: of a service with `primary-backup`, the lowest number of which any serves.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Flows in progress; null where the service's scheduler does not ask.
+    #[serde(default)]
+    pub flows: Option<u32>,
+    /// How long it takes to answer, in microseconds; null where the scheduler does not ask, or that is
+    /// not known.
+    #[serde(default)]
+    pub latency_microseconds: Option<u32>,
     /// What the operator said.
     pub mode: Mode,
     /// Where it comes from.
@@ -312,8 +398,11 @@ pub struct Lookup {
     /// The backend of the flow's next packet.
     pub backend: IpAddr,
     /// The backend that a new connection from the same address and port would get; null where no
-    /// backend takes new flows.
+    /// backend takes new flows, or a scheduler chooses it.
     pub new_flows: Option<IpAddr>,
+    /// Whether a scheduler chooses the backend of a new connection when it comes.
+    #[serde(default)]
+    pub scheduled: bool,
     /// How it follows.
     pub reason: String,
     /// The slot, counted from 0 in the service's table.

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::{UnixListener, UnixSocket, UnixStream},
@@ -15,6 +16,7 @@ use tokio::{
 };
 
 use super::protocol::{Answer, Failure, FailureKind, LONGEST_LINE, Request};
+use crate::datapath::locks::{self, Holder};
 
 /// A request and where its answer goes.
 #[derive(Debug)]
@@ -46,8 +48,12 @@ fn bind(socket: &Path) -> io::Result<UnixSocket> {
         if !metadata.file_type().is_socket() {
             return Err(io::Error::other("there is a file of this name that is not a socket"));
         }
-        if std::os::unix::net::UnixStream::connect(socket).is_ok() {
-            return Err(io::Error::other("another lbd answers there: stop it, or name another"));
+        if let Ok(other) = std::os::unix::net::UnixStream::connect(socket) {
+            let holder = getsockopt(&other, PeerCredentials).ok();
+            let holder = holder.and_then(|peer| Holder::with_pid(u32::try_from(peer.pid()).ok()?));
+            let named = locks::named(holder.as_ref());
+            let message = format!("another lbd{named} answers there: stop it, or name another");
+            return Err(io::Error::other(message));
         }
         std::fs::remove_file(socket)?;
     }

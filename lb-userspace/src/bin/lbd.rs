@@ -3,7 +3,7 @@
 use std::{io::IsTerminal as _, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, ValueEnum};
-use lb_userspace::{config::Config, daemon};
+use lb_userspace::{config::Config, daemon, datapath::map_memory};
 use tracing_subscriber::EnvFilter;
 
 /// Balances TCP and UDP in the kernel; runs in the foreground and logs to standard error.
@@ -16,7 +16,7 @@ struct Arguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Checks the configuration and exits.
+    /// Checks the configuration, tells the memory that it will take, and exits.
     #[arg(long)]
     check: bool,
     /// What to log: error, warn, info, debug, trace, or filters as of tracing.
@@ -33,7 +33,7 @@ enum LogFormat {
     Json,
 }
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = if arguments.check { check(&arguments.config) } else { serve(&arguments) };
     match result {
@@ -55,8 +55,12 @@ fn raise_descriptor_limit() {
 }
 
 fn check(file: &std::path::Path) -> Result<(), String> {
-    Config::load(file).map_err(|error| error.to_string())?;
+    let config = Config::load(file).map_err(|error| error.to_string())?;
     println!("{}: ok", file.display());
+    let maps = map_memory::planned(&config.daemon.limits);
+    let line = |name: &str, bytes| println!("{name:<18}{:>12}", map_memory::mebibytes(bytes));
+    line("memory of all maps", map_memory::sum(&maps));
+    maps.iter().filter(|map| map.bytes > 0).for_each(|map| line(map.name, map.bytes));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::{Context, Format, output, unexpected};
 use crate::{
     api::protocol::{Answer, BackendItem, Failure, Request},
     control::Mode,
-    model::{BackendName, DEFAULT_WEIGHT, ServiceName, Weight},
+    model::{BackendName, DEFAULT_WEIGHT, Priority, ServiceName, Weight},
 };
 
 #[derive(Debug, Subcommand)]
@@ -30,13 +30,16 @@ pub(super) enum Verb {
         /// Its share in proportion to the others' weights.
         #[arg(long, default_value_t = DEFAULT_WEIGHT)]
         weight: Weight,
+        /// Of a service with primary-backup: those with the lowest number that can, serve.
+        #[arg(long, default_value_t = 0)]
+        priority: Priority,
     },
-    /// Removes a backend at once, with its flows; drain it first to spare them.
+    /// Removes a backend; what becomes of its flows its service's on_remove says.
     Remove {
         /// SERVICE/ADDRESS
         name: BackendName,
     },
-    /// No new flows; those that it has stay.
+    /// No new flows; those that it has stay, unless its service's on_drain says otherwise.
     Drain {
         /// SERVICE/ADDRESS
         name: BackendName,
@@ -46,7 +49,7 @@ pub(super) enum Verb {
         /// SERVICE/ADDRESS
         name: BackendName,
     },
-    /// No traffic and no checks.
+    /// No new flows and no checks; what becomes of its flows its service's on_down says.
     Maint {
         /// SERVICE/ADDRESS
         name: BackendName,
@@ -80,7 +83,7 @@ fn request(verb: Verb) -> Request {
     match verb {
         Verb::List { service } => Request::Backends { service },
         Verb::Show { name } => Request::Backend { name },
-        Verb::Add { name, weight } => Request::AddBackend { name, weight },
+        Verb::Add { name, weight, priority } => Request::AddBackend { name, weight, priority },
         Verb::Remove { name } => Request::RemoveBackend { name },
         Verb::Drain { name } => Request::SetMode { name, mode: Mode::Drain },
         Verb::Ready { name } => Request::SetMode { name, mode: Mode::Ready },
@@ -116,6 +119,10 @@ fn show(backend: &BackendItem) {
     fact("state", format!("{}: {}", backend.state, backend.reason));
     fact("since", since(backend.since));
     fact("weight", format!("{} (configured {})", backend.weight, backend.configured_weight));
+    if backend.priority > 0 {
+        fact("priority", backend.priority.to_string());
+    }
+    load(backend).into_iter().for_each(|load| fact("load", load));
     fact("operator", lower(&backend.mode));
     fact("origin", lower(&backend.origin));
     let health = backend.health.as_deref().unwrap_or("not checked");
@@ -129,6 +136,14 @@ fn show(backend: &BackendItem) {
         backend.packets, backend.bytes, backend.new_flows
     );
     fact("traffic", traffic);
+}
+
+/// How busy it is, where the scheduler asks.
+fn load(backend: &BackendItem) -> Option<String> {
+    let flows = format!("{} flows in progress", backend.flows?);
+    let latency = backend.latency_microseconds.map(|latency| f64::from(latency) / 1000.0);
+    let latency = latency.map(|latency| format!(", answers within {latency:.1} ms"));
+    Some(flows + &latency.unwrap_or_default())
 }
 
 fn since(seconds: u64) -> String {

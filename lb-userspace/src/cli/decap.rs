@@ -13,7 +13,7 @@ use crate::{
     api::protocol::{Failure, FailureKind, VERSION},
     config::XdpMode,
     datapath::attach::AttachError,
-    decap::{self, Decap, DecapError, Opened, Request},
+    decap::{self, Decap, DecapError, Opened, Request, Strangers},
     netlink,
 };
 
@@ -48,6 +48,10 @@ pub(super) struct Attach {
     /// UDP port of GUE, as the load balancers have it; 0 opens none.
     #[arg(long, value_name = "PORT", default_value_t = gue::PORT)]
     gue_port: u16,
+    /// Gives packets of TCP connections that this machine does not have on to the other backend
+    /// that their tunnel names; this machine has to route what comes in by the interface.
+    #[arg(long)]
+    second_chance: bool,
     /// Keeps running and follows changes of this machine's addresses.
     #[arg(long, conflicts_with = "to")]
     watch: bool,
@@ -56,6 +60,12 @@ pub(super) struct Attach {
     mode: Mode,
     #[command(flatten)]
     pins: PinDir,
+}
+
+impl Attach {
+    const fn strangers(&self) -> Strangers {
+        if self.second_chance { Strangers::GiveOn } else { Strangers::Open }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -110,12 +120,17 @@ fn attach(context: &Context, arguments: &Attach) -> Result<(), Failure> {
             sources: &arguments.from,
             gue_port: arguments.gue_port,
             addresses: &addresses,
+            strangers: arguments.strangers(),
         };
         let mut decap =
             Decap::attach(pin_dir, interface, request).map_err(|error| failure(&error))?;
         let from: Vec<String> = arguments.from.iter().map(ToString::to_string).collect();
         let from = from.join(", ");
-        output::done(context.format, &format!("{interface}: opens tunnels from {from}"));
+        let more = match arguments.strangers() {
+            Strangers::Open => "",
+            Strangers::GiveOn => ", and gives on what other backends may have",
+        };
+        output::done(context.format, &format!("{interface}: opens tunnels from {from}{more}"));
         if !arguments.watch {
             return Ok(());
         }
@@ -214,7 +229,7 @@ fn failure(error: &DecapError) -> Failure {
         DecapError::NotAttached(_) | DecapError::Attach(AttachError::NoInterface(_)) => {
             FailureKind::NotFound
         }
-        DecapError::Attach(AttachError::Occupied(..)) => FailureKind::Conflict,
+        DecapError::Attach(AttachError::Occupied { .. }) => FailureKind::Conflict,
         _ => permission::kind_of(error, FailureKind::Negative),
     };
     Failure { kind, message: error.to_string() }
@@ -238,8 +253,13 @@ mod tests {
         assert_eq!(failure(&listed.expect_err("show")).kind, FailureKind::Permission);
         let attached = permission::as_nobody(|pins| {
             let addresses = BTreeSet::new();
-            let request =
-                Request { mode: XdpMode::Auto, sources: &[], gue_port: 0, addresses: &addresses };
+            let request = Request {
+                mode: XdpMode::Auto,
+                sources: &[],
+                gue_port: 0,
+                addresses: &addresses,
+                strangers: Strangers::Open,
+            };
             Decap::attach(pins, "eth0", request).map(drop)
         });
         assert_eq!(failure(&attached.expect_err("attach")).kind, FailureKind::Permission);

@@ -55,6 +55,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, 
     match found.new_flows {
         Some(backend) if backend == found.backend => {}
         Some(backend) => fact("new flows", backend.to_string()),
+        None if found.scheduled => fact("new flows", "as the scheduler chooses".to_owned()),
         None => fact("new flows", "no backend takes any".to_owned()),
     }
     fact("slot", format!("{} (the service has {})", found.slot, found.slots));

@@ -5,6 +5,7 @@ mod backend;
 mod check;
 mod decap;
 mod detach;
+mod diff;
 mod lookup;
 mod output;
 mod permission;
@@ -62,6 +63,8 @@ enum Verb {
     Backend(backend::Verb),
     /// Checks a configuration file without a daemon.
     Check(check::Arguments),
+    /// What a configuration file would change, and how many new flows it would move.
+    Diff(diff::Arguments),
     /// Makes the daemon take over a configuration file, until the one it was started with changes.
     Apply(apply::Arguments),
     /// Which backend a flow goes to, and why.
@@ -94,6 +97,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Service(verb) => service::run(&context, verb),
         Verb::Backend(verb) => backend::run(&context, verb),
         Verb::Check(arguments) => check::run(&context, &arguments),
+        Verb::Diff(arguments) => diff::run(&context, &arguments),
         Verb::Apply(arguments) => apply::run(&context, &arguments),
         Verb::Lookup(arguments) => lookup::run(&context, &arguments),
         Verb::Decap(verb) => decap::run(&context, verb),

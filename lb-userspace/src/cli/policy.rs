@@ -37,6 +37,24 @@ pub(super) struct PolicyArguments {
     /// What becomes of echo requests to the address: pass, answer or backend.
     #[arg(long, value_name = "WORD")]
     ping: Option<String>,
+    /// What becomes of flows whose backend drains: keep, reselect or reset.
+    #[arg(long, value_name = "WORD")]
+    on_drain: Option<String>,
+    /// How long they are kept.
+    #[arg(long, value_name = "DURATION")]
+    drain_timeout: Option<String>,
+    /// The same for those whose backend is down.
+    #[arg(long, value_name = "WORD")]
+    on_down: Option<String>,
+    /// How long they are kept.
+    #[arg(long, value_name = "DURATION")]
+    down_timeout: Option<String>,
+    /// The same for those whose backend was removed.
+    #[arg(long, value_name = "WORD")]
+    on_remove: Option<String>,
+    /// How long they are kept.
+    #[arg(long, value_name = "DURATION")]
+    remove_timeout: Option<String>,
 }
 
 impl PolicyArguments {
@@ -55,6 +73,12 @@ impl PolicyArguments {
             ("udp_timeout", &self.udp_timeout),
             ("fragments", &self.fragments),
             ("ping", &self.ping),
+            ("on_drain", &self.on_drain),
+            ("drain_timeout", &self.drain_timeout),
+            ("on_down", &self.on_down),
+            ("down_timeout", &self.down_timeout),
+            ("on_remove", &self.on_remove),
+            ("remove_timeout", &self.remove_timeout),
         ];
         let word = |(key, value): (&str, &Option<String>)| {
             value.as_ref().map(|value| format!("{key} = {}", quote(value)))

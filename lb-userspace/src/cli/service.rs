@@ -10,7 +10,10 @@ use super::{
     unexpected,
 };
 use crate::{
-    api::protocol::{Answer, Failure, Request, ServiceItem, Services},
+    api::{
+        difference::MovementItem,
+        protocol::{Answer, Failure, FlowRulesItem, Request, ServiceItem, Services},
+    },
     model::{Ports, ServiceName, Vip},
 };
 
@@ -56,9 +59,18 @@ pub(super) struct New {
     forward: String,
     #[command(flatten)]
     policy: PolicyArguments,
-    /// How backends are chosen: consistent-hash.
+    /// How new flows find their backend, as in docs/schedulers.md.
     #[arg(long, default_value = "consistent-hash")]
     scheduler: String,
+    /// With source-hash: time without a new flow after which a client is forgotten.
+    #[arg(long, value_name = "DURATION")]
+    affinity_timeout: Option<String>,
+    /// With source-hash: leading bits of a client's address that count.
+    #[arg(long, value_name = "BITS")]
+    affinity_prefix: Option<u8>,
+    /// Slots of its table, a power of two.
+    #[arg(long, value_name = "N")]
+    table_slots: Option<u32>,
     /// Check backends: tcp.
     #[arg(long, value_name = "TYPE")]
     check: Option<String>,
@@ -112,6 +124,8 @@ impl New {
             format!("forward = {}", quote(&self.forward)),
             format!("scheduler = {}", quote(&self.scheduler)),
         ];
+        lines.extend(self.affinity());
+        lines.extend(self.table_slots.map(|slots| format!("table_slots = {slots}")));
         lines.extend(self.policy.lines());
         if let Some(kind) = &self.check {
             lines.push("[health_check]".to_owned());
@@ -126,6 +140,15 @@ impl New {
             lines.extend(self.fall.map(|fall| format!("fall = {fall}")));
         }
         lines.join("\n") + "\n"
+    }
+
+    fn affinity(&self) -> Option<String> {
+        let family = if self.vip.is_ipv6() { "ipv6_prefix" } else { "ipv4_prefix" };
+        let prefix = self.affinity_prefix.map(|prefix| format!("{family} = {prefix}"));
+        let timeout = self.affinity_timeout.as_deref();
+        let timeout = timeout.map(|timeout| format!("timeout = {}", quote(timeout)));
+        let said: Vec<String> = prefix.into_iter().chain(timeout).collect();
+        (!said.is_empty()).then(|| format!("affinity = {{ {} }}", said.join(", ")))
     }
 }
 
@@ -151,7 +174,7 @@ fn show(service: &ServiceItem) {
     fact("service", service.name.to_string());
     fact("address", format!("{} {}", address(service), service.protocol));
     fact("forward", service.forward.clone());
-    fact("scheduler", service.scheduler.clone());
+    fact("scheduler", scheduler(service));
     policy::facts(&service.policy).iter().for_each(|(name, text)| fact(name, text.clone()));
     let fullest = service
         .fullest_share
@@ -161,7 +184,17 @@ fn show(service: &ServiceItem) {
         0 => String::new(),
         slots => format!(", {slots} keep flows of the backend before"),
     };
+    let FlowRulesItem { on_drain, on_down, on_remove } = &service.flow_rules;
+    fact("flows", format!("on drain: {on_drain}; on down: {on_down}; on remove: {on_remove}"));
+    for backend in &service.departed {
+        let left = backend.seconds_left.map(output::span).unwrap_or_default();
+        fact("removed", format!("{}, its flows are {} for {left}", backend.address, backend.flows));
+    }
     fact("slots", format!("{}{fullest}{disputed}", service.slots));
+    if let Some(MovementItem { slots, moved, least }) = service.last_movement {
+        let text = format!("moved {moved} of {slots} slots; the least was {least}");
+        fact("change", text);
+    }
     let traffic = format!(
         "{} packets, {} bytes, {} new flows",
         service.packets, service.bytes, service.new_flows
@@ -171,6 +204,17 @@ fn show(service: &ServiceItem) {
         output::line("");
         backend::list(&service.members);
     }
+}
+
+/// The scheduler's word, and how far clients' addresses count.
+fn scheduler(service: &ServiceItem) -> String {
+    let affinity = service.affinity.map_or_else(String::new, |affinity| {
+        let timeout = affinity.timeout_seconds.map_or_else(String::new, |seconds| {
+            format!(", clients remembered for {}", output::span(seconds))
+        });
+        format!(", by /{}{timeout}", affinity.prefix)
+    });
+    format!("{}{affinity}", service.scheduler)
 }
 
 /// Address and ports as people write them; every port is a star.

@@ -54,6 +54,13 @@ fn print(status: &Status) {
     );
     fact("memory", memory);
     fact("slots", format!("{} of {} in use", status.slots_used, status.slots_capacity));
+    let flows = &status.flow_cache;
+    fact("flow cache", format!("{} of {} places in use", flows.entries, flows.capacity));
+    let counts = format!(
+        "{} hits, {} inserts, {} evictions, {} refusals",
+        flows.hits, flows.inserts, flows.evictions, flows.refusals
+    );
+    fact("", counts);
     if status.verdicts.is_empty() {
         return;
     }

@@ -43,7 +43,15 @@ pub(super) struct Service {
     pub(super) protocol: Option<Spanned<String>>,
     pub(super) forward: Spanned<String>,
     pub(super) scheduler: Option<Spanned<String>>,
+    pub(super) affinity: Option<Spanned<Affinity>>,
+    pub(super) table_slots: Option<Spanned<i64>>,
     pub(super) flow_grace: Option<Spanned<String>>,
+    pub(super) on_drain: Option<Spanned<String>>,
+    pub(super) on_down: Option<Spanned<String>>,
+    pub(super) on_remove: Option<Spanned<String>>,
+    pub(super) drain_timeout: Option<Spanned<String>>,
+    pub(super) down_timeout: Option<Spanned<String>>,
+    pub(super) remove_timeout: Option<Spanned<String>>,
     pub(super) allow: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) deny: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) max_new_flows: Option<Spanned<String>>,
@@ -60,6 +68,14 @@ pub(super) struct Service {
     pub(super) source: Option<Spanned<Source>>,
     #[serde(default, rename = "backend")]
     pub(super) backends: Vec<Backend>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Affinity {
+    pub(super) ipv4_prefix: Option<Spanned<i64>>,
+    pub(super) ipv6_prefix: Option<Spanned<i64>>,
+    pub(super) timeout: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -97,5 +113,6 @@ pub(super) struct Backend {
     pub(super) address: Spanned<String>,
     pub(super) port: Option<Spanned<i64>>,
     pub(super) weight: Option<Spanned<i64>>,
+    pub(super) priority: Option<Spanned<i64>>,
     pub(super) server_id: Option<Spanned<String>>,
 }

@@ -1,5 +1,7 @@
+mod flow_rules;
 mod nat;
 mod policies;
+mod schedulers;
 
 use super::*;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{BackendName, ServiceName, Weight};
+use crate::model::{BackendName, Priority, ServiceName, Weight};
 
 /// All that operators have changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +28,14 @@ pub struct Intent {
     pub mode: Mode,
     /// Its weight in place of the configured one.
     pub weight: Option<Weight>,
+    /// When its turn comes, for a backend that was added.
+    #[serde(skip_serializing_if = "is_first")]
+    pub priority: Priority,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_first(priority: &Priority) -> bool {
+    *priority == 0
 }
 
 /// Whether a backend belongs to its service.

@@ -3,10 +3,13 @@
 //! Pure: no socket, no clock, no file. Whoever holds a [`Control`] tells it what happened and then
 //! asks what follows.
 
+mod absence;
 mod error;
 mod intents;
 mod operator;
 mod policy;
+mod preview;
+mod priority;
 mod state;
 mod view;
 
@@ -17,15 +20,18 @@ use std::{
 
 use lb_common::{Address, Forward, ServiceKey};
 
+pub use absence::Fate;
 pub use error::ControlError;
 pub use intents::{Intent, Intents, Membership, Mode};
 pub use operator::Command;
 pub use state::{Effective, Reach, State};
 pub use view::{BackendView, Origin};
 
+use absence::{Absences, Trace};
+
 use crate::{
     config::{Config, check_service_limits},
-    datapath::desired::{DesiredMember, DesiredService, Flows},
+    datapath::desired::{DesiredMember, DesiredService},
     health::{CheckResult, Health, Target},
     model::{BackendName, BackendRule, Ports, Service, ServiceName, SourceConfig},
     netlink::Via,
@@ -33,7 +39,7 @@ use crate::{
 };
 
 /// All inputs, and what follows from them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Control {
     config: Config,
     intents: Intents,
@@ -49,6 +55,7 @@ pub struct Control {
     reached: BTreeMap<IpAddr, Via>,
     /// Backends that have a part in the tables' base: all but those that are new and not judged yet.
     joined: BTreeSet<BackendName>,
+    absences: Absences,
 }
 
 /// The state that was last reported.
@@ -107,6 +114,7 @@ impl Control {
             states: BTreeMap::new(),
             reached: BTreeMap::new(),
             joined: BTreeSet::new(),
+            absences: Absences::default(),
         };
         control.joined = control.views().map(|view| view.name).collect();
         control.forget_strangers();
@@ -169,7 +177,12 @@ impl Control {
             (self.services, self.config, self.intents, self.registered) = former;
             return Err(ControlError::Capacity(message));
         }
+        let (services_before, ..) = former;
         self.health.extend(inherited.health);
+        let by_key: BTreeMap<ServiceKey, &ServiceName> =
+            self.services.values().map(|service| (service.key(), &service.name)).collect();
+        self.absences
+            .rename(|former| by_key.get(&services_before.get(former)?.key()).copied().cloned());
         self.forget_strangers();
         self.presume_still_up(&serving);
         Ok(())
@@ -287,20 +300,66 @@ impl Control {
         &self.registered
     }
 
-    /// Addresses of all backends.
+    /// Addresses of all backends, those included that were removed and still have flows.
     #[must_use]
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.views().map(|view| view.name.address).collect()
+        let departed = self.absences.names().map(|name| name.address);
+        self.views().map(|view| view.name.address).chain(departed).collect()
+    }
+
+    /// Takes in what time it is: since when backends are out or gone follows from that. `now` is in
+    /// milliseconds of a clock that only goes forward, here and wherever flows are concerned.
+    pub fn note(&mut self, now: u64) {
+        let views: Vec<BackendView> = self.views().collect();
+        let room = (self.config.daemon.limits.backends as usize).saturating_sub(views.len());
+        self.absences.note(&self.services, &views, room, now);
+        let addresses = self.addresses();
+        self.reached.retain(|address, _| addresses.contains(address));
+    }
+
+    /// When [`Control::desired`] will be another, if nothing happens but time passes.
+    #[must_use]
+    pub fn next_deadline(&self, now: u64) -> Option<u64> {
+        self.absences.next_deadline(&self.services, now)
+    }
+
+    /// What becomes of the flows that a backend has.
+    #[must_use]
+    pub fn fate(&self, view: &BackendView, now: u64) -> Fate {
+        self.absences.fate(&self.services[&view.name.service], view, now)
+    }
+
+    /// Backends that a service does not name any more, with what becomes of their flows.
+    pub fn departed<'a>(
+        &'a self,
+        service: &'a Service,
+        now: u64,
+    ) -> impl Iterator<Item = (IpAddr, Fate)> + 'a {
+        self.absences.departed(service, now).map(|(name, _, fate)| (name.address, fate))
+    }
+
+    /// Takes in a backend that an earlier daemon knew. If nobody names it any more, it has left now.
+    /// `port` is its own, 0 the one that clients reach.
+    pub fn presume_departed(&mut self, name: BackendName, port: u16, now: u64) {
+        let is_named = self.services.get(&name.service).is_none_or(|service| {
+            view::members(self, service).iter().any(|backend| backend.address == name.address)
+        });
+        if !is_named {
+            self.absences.presume(name, Trace { port, server_id: None }, now);
+        }
+    }
+
+    /// Gives up all backends that were removed, to make room. True if there were any.
+    pub fn forget_departed(&mut self) -> bool {
+        self.absences.forget_departed()
     }
 
     /// Forgets what is known of backends that are gone or not checked, and numbers new lives. One
     /// that leaves maintenance begins a new life: nobody has checked it meanwhile.
     fn forget_strangers(&mut self) {
-        let mut present = BTreeSet::new();
         let mut checked = BTreeSet::new();
         let mut in_maintenance = BTreeSet::new();
         for view in self.views() {
-            present.insert(view.name.address);
             if self.services[&view.name.service].health_check.is_none() {
                 continue;
             }
@@ -309,7 +368,6 @@ impl Control {
                 Mode::Ready | Mode::Drain => checked.insert(view.name),
             };
         }
-        self.reached.retain(|address, _| present.contains(address));
         self.generations.retain(|backend, _| checked.contains(backend));
         self.health.retain(|backend, health| {
             let is_out = in_maintenance.contains(backend);
@@ -341,33 +399,44 @@ impl Control {
         view::backends(self, service)
     }
 
-    /// What the kernel's tables are to say.
+    /// What the kernel's tables are to say at a time that [`Control::note`] was told.
     #[must_use]
-    pub fn desired(&self) -> Vec<DesiredService> {
-        self.services.values().map(|service| self.desired_service(service)).collect()
+    pub fn desired(&self, now: u64) -> Vec<DesiredService> {
+        self.services.values().map(|service| self.desired_service(service, now)).collect()
     }
 
-    fn desired_service(&self, service: &Service) -> DesiredService {
+    fn desired_service(&self, service: &Service, now: u64) -> DesiredService {
         let member = |view: BackendView| DesiredMember {
             address: Address::from(view.name.address),
             port: service.port_of(&view.name.address),
             base_weight: if self.has_joined(&view) { u32::from(view.configured_weight) } else { 0 },
             weight: u32::from(view.serving_weight()),
-            flows: match view.effective.state {
-                State::Up => Flows::Stay,
-                State::Drain => Flows::Drain,
-                State::Down | State::Maint | State::Starting => Flows::Leave,
-            },
+            flows: self.absences.fate(service, &view, now).flows,
+        };
+        // Of a backend that was removed only the flows that it has are left.
+        let former = |(name, trace, fate): (&BackendName, Trace, Fate)| DesiredMember {
+            address: Address::from(name.address),
+            port: trace.port,
+            base_weight: 0,
+            weight: 0,
+            flows: fate.flows,
         };
         // Translation does not turn one family into the other, whoever names such a backend.
         let is_reachable = |member: &DesiredMember| {
             service.forward != Forward::Nat || member.address.is_ipv6() == service.key().is_ipv6()
         };
         let members = view::backends(self, service).into_iter().map(member);
-        let members = members.filter(is_reachable).collect();
+        let departed = || self.absences.departed(service, now);
+        let members = members.chain(departed().map(former)).filter(is_reachable).collect();
+        let mut policy = policy::desired(service, &self.config.daemon);
+        policy::keep_servers(
+            &mut policy.udp,
+            departed().map(|(name, trace, _)| (name.address, trace.server_id)),
+        );
         DesiredService {
             last_port: service.ports.last_of_range().unwrap_or_default(),
-            policy: policy::desired(service, &self.config.daemon),
+            table_slots: service.table_slots,
+            policy,
             ping: service.policy.ping.map(policy::ping),
             ..DesiredService::plain(service.key(), service.forward, members)
         }

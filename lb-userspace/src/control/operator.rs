@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
     config::{self, Clash, Config, Daemon, Together},
-    model::{Backend, BackendName, Service, ServiceName, Weight},
+    model::{Backend, BackendName, Priority, Service, ServiceName, Weight},
 };
 
 /// What an operator asks for.
@@ -18,7 +18,7 @@ pub enum Command {
     /// All that operators said of a service and its backends is forgotten.
     ResetService(ServiceName),
     /// A new backend.
-    AddBackend(BackendName, Weight),
+    AddBackend(BackendName, Weight, Priority),
     /// A backend less.
     RemoveBackend(BackendName),
     /// Whether a backend may take traffic.
@@ -63,7 +63,11 @@ pub(super) fn carry_out(control: &Control, command: Command) -> Result<Intents, 
         Command::AddService(text) => add_service(control, &mut intents, text)?,
         Command::RemoveService(name) => remove_service(control, &mut intents, name)?,
         Command::ResetService(name) => reset_service(&mut intents, name)?,
-        Command::AddBackend(name, weight) => add_backend(control, &mut intents, &name, weight)?,
+        Command::AddBackend(name, weight, priority) => {
+            let membership = Membership::Added(weight);
+            let intent = Intent { membership, priority, ..Intent::default() };
+            add_backend(control, &mut intents, &name, intent)?;
+        }
         Command::RemoveBackend(name) => remove_backend(control, &mut intents, &name)?,
         Command::SetMode(name, mode) => {
             require(control, &name)?;
@@ -123,7 +127,7 @@ fn add_backend(
     control: &Control,
     intents: &mut Intents,
     name: &BackendName,
-    weight: Weight,
+    intent: Intent,
 ) -> Result<(), ControlError> {
     let service = control
         .services
@@ -137,7 +141,6 @@ fn add_backend(
         .check(name.address)
         .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
     // What was said of a backend of this name before it was removed is over.
-    let intent = Intent { membership: Membership::Added(weight), ..Intent::default() };
     intents.change(name, |before| *before = intent);
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! From a service's policy to what packets are to be told.
 
+use std::net::IpAddr;
+
 use lb_common::{Address, Forward};
 
 use crate::{
@@ -8,8 +10,9 @@ use crate::{
         desired::DesiredPing,
         keyed::MappedPrefix,
         policies::{DesiredPolicy, DesiredUdp, FlowLimit},
+        schedulers::DesiredScheduler,
     },
-    model::{self, Fragments, NoBackend, Ping, Service, UdpFlows},
+    model::{self, Fragments, NoBackend, Ping, Scheduler, Service, UdpFlows},
 };
 
 pub(super) fn desired(service: &Service, daemon: &Daemon) -> DesiredPolicy {
@@ -24,8 +27,28 @@ pub(super) fn desired(service: &Service, daemon: &Daemon) -> DesiredPolicy {
         source_limit: policy.max_new_flows_per_source.map(limit),
         refuses: policy.no_backend == NoBackend::Refuse,
         udp: udp(&policy.udp_flows),
+        scheduler: scheduler(service.scheduler),
+        source_prefix: service
+            .scheduler
+            .affinity()
+            .map(|affinity| affinity.prefix(service.vip.is_ipv6())),
         by_address: policy.fragments == Fragments::ByAddress,
         nat_ports: (service.forward == Forward::Nat).then_some(daemon.nat_ports),
+    }
+}
+
+/// Lets connections go on that name the identifiers of backends which were removed, unless others
+/// have these now.
+pub(super) fn keep_servers(
+    udp: &mut DesiredUdp,
+    departed: impl Iterator<Item = (IpAddr, Option<u64>)>,
+) {
+    let DesiredUdp::Quic { servers, .. } = udp else { return };
+    for (address, id) in departed {
+        let Some(id) = id else { continue };
+        if !servers.values().any(|other| *other == id) {
+            servers.insert(address.into(), id);
+        }
     }
 }
 
@@ -34,6 +57,15 @@ pub(super) const fn ping(ping: Ping) -> DesiredPing {
         Ping::Pass => DesiredPing::Pass,
         Ping::Answer => DesiredPing::Answer,
         Ping::Backend => DesiredPing::Backend,
+    }
+}
+
+fn scheduler(scheduler: Scheduler) -> DesiredScheduler {
+    let timeout = scheduler.affinity().and_then(|affinity| affinity.timeout);
+    DesiredScheduler {
+        choice: scheduler.in_packets(),
+        weighing: scheduler.weighing(),
+        source_timeout: timeout.unwrap_or_default(),
     }
 }
 

@@ -24,6 +24,8 @@ pub enum State {
     Maint,
     /// Its first check has not ended: no traffic yet.
     Starting,
+    /// Backends that come before it serve: it keeps its flows and takes no new ones.
+    Standby,
 }
 
 impl State {
@@ -36,6 +38,7 @@ impl State {
             Self::Drain => "drain",
             Self::Maint => "maint",
             Self::Starting => "starting",
+            Self::Standby => "standby",
         }
     }
 }

@@ -1,3 +1,5 @@
+mod flows;
+
 use std::time::Duration;
 
 use super::*;
@@ -69,7 +71,7 @@ fn a_result_of_a_former_life_counts_for_nothing() {
     let mut control = control();
     let old = control.targets()[0].generation;
     control.operate(Command::RemoveBackend(name("web/10.0.1.11"))).expect("it is there");
-    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100)).expect("it is not there");
+    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100, 0)).expect("it is not there");
     let result = CheckResult {
         backend: name("web/10.0.1.11"),
         generation: old,
@@ -99,7 +101,7 @@ fn inputs_do_not_overwrite_each_other() {
 #[test]
 fn backends_of_another_ip_version_are_not_translated() {
     let mut control = control();
-    let other = || Command::AddBackend(name("web/fd00:1::14"), 100);
+    let other = || Command::AddBackend(name("web/fd00:1::14"), 100, 0);
     control.operate(other()).expect("a tunnel may be of another IP version");
     assert!(state(&control, "web/fd00:1::14").is_some());
     let text = CONFIG.replace("ipip", "nat");
@@ -118,8 +120,12 @@ fn backends_of_another_ip_version_are_not_translated() {
 #[test]
 fn the_registry_adds_and_the_configuration_wins() {
     let mut control = control();
-    let backend =
-        |text: &str, weight| Backend { address: text.parse().expect("address"), weight, port: 0 };
+    let backend = |text: &str, weight| Backend {
+        address: text.parse().expect("address"),
+        weight,
+        port: 0,
+        priority: 0,
+    };
     let snapshot = Snapshot { backends: vec![backend("10.0.1.12", 9), backend("10.0.1.13", 30)] };
     control.register(&"web".parse().expect("name"), snapshot).expect("room");
     let weights: Vec<_> =
@@ -132,7 +138,12 @@ fn an_answer_without_room_leaves_the_last_one() {
     let mut control = control();
     let backends = |count: u8| Snapshot {
         backends: (0..count)
-            .map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 })
+            .map(|last| Backend {
+                address: [10, 0, 2, last].into(),
+                weight: 1,
+                port: 0,
+                priority: 0,
+            })
             .collect(),
     };
     let web: ServiceName = "web".parse().expect("name");
@@ -155,11 +166,11 @@ fn what_is_not_there_is_named() {
         ControlError::NoService(_)
     ));
     assert!(matches!(
-        refused(Command::AddBackend(name("web/10.0.1.11"), 1)),
+        refused(Command::AddBackend(name("web/10.0.1.11"), 1, 0)),
         ControlError::BackendExists(_)
     ));
     assert!(matches!(
-        refused(Command::AddBackend(name("web/10.200.0.1"), 1)),
+        refused(Command::AddBackend(name("web/10.200.0.1"), 1, 0)),
         ControlError::BadBackend(..)
     ));
     let same_key = "name = \"other\"\nvip = \"10.200.0.1\"\nport = 80\nforward = \"l2\"";
@@ -202,11 +213,15 @@ fn a_plan_changes_nothing_until_it_is_adopted() {
 #[test]
 fn a_plan_without_room_is_refused() {
     let mut control = control();
-    let backends =
-        (0..4).map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 });
+    let backends = (0..4).map(|last| Backend {
+        address: [10, 0, 2, last].into(),
+        weight: 1,
+        port: 0,
+        priority: 0,
+    });
     let snapshot = Snapshot { backends: backends.collect() };
     control.register(&"web".parse().expect("name"), snapshot).expect("two and four are six");
-    let add = Command::AddBackend(name("web/10.0.3.1"), 1);
+    let add = Command::AddBackend(name("web/10.0.3.1"), 1, 0);
     let planned = control.plan(add.clone()).expect_err("seven");
     assert_eq!(planned, control.operate(add).expect_err("seven"));
 }
@@ -217,7 +232,7 @@ fn services_come_and_go_and_are_remembered() {
     let text =
         "name = \"dns\"\nvip = \"10.200.0.2\"\nport = 53\nprotocol = \"udp\"\nforward = \"l2\"";
     control.operate(Command::AddService(text.to_owned())).expect("new");
-    control.operate(Command::AddBackend(name("dns/10.0.1.11"), 10)).expect("new");
+    control.operate(Command::AddBackend(name("dns/10.0.1.11"), 10, 0)).expect("new");
     control.operate(Command::RemoveService("web".parse().expect("name"))).expect("there");
     let memory = Memory { intents: control.intents().clone(), ..Memory::default() };
     let mut again = Control::new(control.config().clone(), memory).expect("room");
@@ -282,7 +297,7 @@ fn changed(from: &str, to: &str) -> Config {
 
 /// The owners of the service's slots by address; none if nobody takes new flows.
 fn owners(control: &Control) -> Option<Vec<Address>> {
-    let members = control.desired().remove(0).members;
+    let members = control.desired(0).remove(0).members;
     let member = |member: &DesiredMember| selection::Member {
         address: member.address,
         base_weight: member.base_weight,
@@ -318,7 +333,7 @@ fn a_check_that_is_new_to_a_service_does_not_empty_it() {
 #[test]
 fn another_name_leaves_judgements_and_registered_backends_as_they_are() {
     let mut control = control();
-    let thirteenth = Backend { address: [10, 0, 1, 13].into(), weight: 30, port: 0 };
+    let thirteenth = Backend { address: [10, 0, 1, 13].into(), weight: 30, port: 0, priority: 0 };
     let snapshot = Snapshot { backends: vec![thirteenth] };
     control.register(&"web".parse().expect("name"), snapshot).expect("room");
     control.reached(thirteenth.address, Via::Direct);
@@ -339,7 +354,7 @@ fn another_name_leaves_judgements_and_registered_backends_as_they_are() {
 fn a_refused_configuration_leaves_registered_backends_where_they_are() {
     let mut control = control();
     let backends: Vec<Backend> = (0..4)
-        .map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0 })
+        .map(|last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0, priority: 0 })
         .collect();
     control.register(&"web".parse().expect("name"), Snapshot { backends }).expect("room");
     let one = "[[service.backend]]\naddress = \"10.0.1.11\"";
@@ -357,7 +372,7 @@ fn a_new_backend_joins_the_table_when_it_is_first_judged() {
     check(&mut control, "web/10.0.1.12", Ok(Duration::ZERO));
     control.transitions(1);
     let before = owners(&control);
-    control.operate(Command::AddBackend(name("web/10.0.1.13"), 100)).expect("new");
+    control.operate(Command::AddBackend(name("web/10.0.1.13"), 100, 0)).expect("new");
     control.reached([10, 0, 1, 13].into(), Via::Direct);
     control.transitions(2);
     assert!(owners(&control) == before, "it is as if it were not there yet");
@@ -403,8 +418,11 @@ fn after_maintenance_checks_judge_anew() {
 #[test]
 fn addresses_that_are_gone_are_not_known_any_more() {
     let mut control = control();
+    control.reload(changed("port = 80", "port = 80\non_remove = \"reselect\"")).expect("valid");
+    control.note(1);
     control.operate(Command::RemoveBackend(name("web/10.0.1.11"))).expect("it is there");
-    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100)).expect("it is not there");
+    control.note(2);
+    control.operate(Command::AddBackend(name("web/10.0.1.11"), 100, 0)).expect("it is not there");
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
     assert!(control.reached([10, 0, 1, 11].into(), Via::Direct));

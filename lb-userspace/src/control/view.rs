@@ -5,10 +5,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Effective, Intent, Membership, Noted, State};
+use super::{Control, Effective, Intent, Membership, Noted, State, priority};
 use crate::{
     health::Health,
-    model::{Backend, BackendName, Service, Weight},
+    model::{Backend, BackendName, Priority, Scheduler, Service, Weight},
 };
 
 /// Where a backend comes from.
@@ -32,6 +32,8 @@ pub struct BackendView {
     pub origin: Origin,
     /// Weight as given there.
     pub configured_weight: Weight,
+    /// When its turn comes; as given there.
+    pub priority: Priority,
     /// What operators have said of it.
     pub intent: Intent,
     /// What checks have said of it; `None` where it is not checked.
@@ -57,39 +59,46 @@ impl BackendView {
 
 /// The backends of a service, in the order of their addresses.
 pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView> {
-    merged(control, service)
-        .into_iter()
-        .map(|(address, (origin, weight))| view(control, service, address, origin, weight))
-        .collect()
+    let mut views: Vec<BackendView> = merged(control, service)
+        .into_values()
+        .map(|(origin, backend)| view(control, service, origin, &backend))
+        .collect();
+    if service.scheduler == Scheduler::PrimaryBackup {
+        priority::stand_by(&mut views);
+    }
+    views
 }
 
-/// The backends of a service with their configured weights.
+/// The backends of a service as they are given, not as operators have changed them.
 pub(super) fn members(control: &Control, service: &Service) -> Vec<Backend> {
-    merged(control, service)
-        .into_iter()
-        .map(|(address, (_, weight))| Backend { address, weight, port: service.port_of(&address) })
-        .collect()
+    let backend = |(_, backend): (Origin, Backend)| Backend {
+        port: service.port_of(&backend.address),
+        ..backend
+    };
+    merged(control, service).into_values().map(backend).collect()
 }
 
 /// All inputs that name backends, each address once: the configuration wins over the registry, and
 /// that over what operators added; what they removed is out, and so is what the service cannot have
 /// since it was changed.
-fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Weight)> {
+fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Backend)> {
     let mut members = BTreeMap::new();
     for (backend, intent) in &control.intents.backends {
         if let Membership::Added(weight) = intent.membership
             && backend.service == service.name
         {
-            members.insert(backend.address, (Origin::Operator, weight));
+            let (address, priority) = (backend.address, intent.priority);
+            let added = Backend { address, weight, port: 0, priority };
+            members.insert(address, (Origin::Operator, added));
         }
     }
     if let Some(snapshot) = control.registered.get(&service.name) {
         for backend in &snapshot.backends {
-            members.insert(backend.address, (Origin::Registry, backend.weight));
+            members.insert(backend.address, (Origin::Registry, *backend));
         }
     }
     for backend in &service.backends {
-        members.insert(backend.address, (Origin::Config, backend.weight));
+        members.insert(backend.address, (Origin::Config, *backend));
     }
     members.retain(|address, _| {
         let name = BackendName { service: service.name.clone(), address: *address };
@@ -99,13 +108,8 @@ fn merged(control: &Control, service: &Service) -> BTreeMap<IpAddr, (Origin, Wei
     members
 }
 
-fn view(
-    control: &Control,
-    service: &Service,
-    address: IpAddr,
-    origin: Origin,
-    weight: Weight,
-) -> BackendView {
+fn view(control: &Control, service: &Service, origin: Origin, backend: &Backend) -> BackendView {
+    let Backend { address, weight, priority, .. } = *backend;
     let name = BackendName { service: service.name.clone(), address };
     let intent = control.intents.of(&name);
     let health =
@@ -119,6 +123,7 @@ fn view(
         name,
         origin,
         configured_weight: weight,
+        priority,
         intent,
         health,
         effective,

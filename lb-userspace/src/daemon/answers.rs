@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use lb_common::Verdict;
+use lb_common::{Verdict, policy::Scheduler};
 
 use super::{Daemon, memory::StateDir, reload::ApplyError};
 use crate::{
@@ -35,8 +35,8 @@ impl Daemon {
             Request::RemoveService { name } => {
                 self.operate(Command::RemoveService(name), "removed")
             }
-            Request::AddBackend { name, weight } => {
-                self.operate(Command::AddBackend(name, weight), "added")
+            Request::AddBackend { name, weight, priority } => {
+                self.operate(Command::AddBackend(name, weight, priority), "added")
             }
             Request::RemoveBackend { name } => {
                 self.operate(Command::RemoveBackend(name), "removed")
@@ -52,6 +52,10 @@ impl Daemon {
                 })?;
                 in_force(self.commit_problem.as_deref(), format!("{file} is in force"))
             }
+            Request::Diff { file, text } => self
+                .difference(&file, &text)
+                .map(Answer::Difference)
+                .map_err(|error| failure(&error)),
             Request::Lookup { protocol, source, destination } => {
                 self.lookup(protocol, source, destination)
             }
@@ -127,11 +131,13 @@ impl Daemon {
         let backend =
             address(backend).ok_or_else(|| no_way(Verdict::NoBackend, protocol, destination))?;
         let slots = self.datapath.tables.slots(&service.key()).len();
+        let scheduled = found.scheduler != Scheduler::Slot;
         Ok(Answer::Lookup(Lookup {
             version: VERSION,
             service: service.name.clone(),
             backend,
-            new_flows: address(found.slot.current),
+            new_flows: address(found.slot.current).filter(|_| !scheduled),
+            scheduled,
             reason: why.explanation().to_owned(),
             slot: found.flow as usize & (slots - 1),
             slots,

@@ -1,6 +1,9 @@
 //! From what the control core wants to what the world does.
 
-use std::{net::IpAddr, time::Instant};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use lb_common::{Address, Forward, Link, NextHop};
 
@@ -22,10 +25,12 @@ impl Daemon {
     /// Makes tables, checks and watches as the control core wants them.
     pub(super) fn apply(&mut self) {
         self.apply_at = None;
+        let clock = self.clock();
+        self.control.note(clock);
         let addresses = self.control.addresses();
         self.ways.retain(|address, _| addresses.contains(address));
         self.neighbours.watch(addresses);
-        match self.try_commit() {
+        match self.try_commit(clock) {
             Ok(()) => self.commit_problem = None,
             Err(error) => {
                 tracing::error!(%error, "the tables could not be changed; the old ones serve");
@@ -45,11 +50,28 @@ impl Daemon {
         self.registries.retain(|name, _| followed.iter().any(|(service, ..)| service == name));
         self.publish_readiness();
         self.warn_of_own_addresses();
+        // Of the time that the tables were made for: what has come due meanwhile must not be missed.
+        let deadline = self.control.next_deadline(clock);
+        self.flows_end_at =
+            deadline.and_then(|deadline| self.started.checked_add(Duration::from_millis(deadline)));
     }
 
-    /// Makes the tables say what the control core wants.
-    pub(super) fn try_commit(&mut self) -> Result<(), CommitError> {
-        let desired = self.control.desired();
+    /// Milliseconds since the daemon began: what flows are timed by, since the time of day may jump.
+    pub(super) fn clock(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Makes the tables say what the control core wants at a time that it has noted. Backends that
+    /// were removed give way to those that are there.
+    pub(super) fn try_commit(&mut self, now: u64) -> Result<(), CommitError> {
+        let result = self.commit(now);
+        let is_full =
+            matches!(result, Err(CommitError::BackendsFull | CommitError::SlotsFull { .. }));
+        if is_full && self.control.forget_departed() { self.commit(now) } else { result }
+    }
+
+    fn commit(&mut self, now: u64) -> Result<(), CommitError> {
+        let desired = self.control.desired(now);
         let ways = &self.ways;
         let route = |forward, address: &Address| {
             let way = ways.get(&IpAddr::from(*address))?.as_ref().ok()?;

@@ -2,10 +2,7 @@
 
 use std::time::Duration;
 
-use lb_common::Address;
-
 use super::Daemon;
-use crate::control::State;
 
 /// Time until slots that are still in use after the grace time are looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
@@ -24,17 +21,7 @@ impl Daemon {
             if since.elapsed() < service.flow_grace {
                 continue;
             }
-            let drained: Vec<u16> = self
-                .control
-                .views_of(service)
-                .into_iter()
-                .filter(|view| view.effective.state == State::Drain)
-                .filter_map(|view| {
-                    self.datapath.tables.backend_id(key, &Address::from(view.name.address))
-                })
-                .collect();
-            let drains = |id| drained.contains(&id);
-            let left = match self.datapath.settle_slots(key, service.flow_grace, drains) {
+            let left = match self.datapath.settle_slots(key, service.flow_grace) {
                 Ok(left) => left,
                 Err(error) => {
                     tracing::warn!(%error, "the kernel's clock cannot be read; disputes go on");

@@ -1,26 +1,25 @@
 //! The daemon's state as documents and as metrics.
 
-use lb_common::{Address, Counters, Forward, Slot};
+use lb_common::{Address, Counters, FlowSet, Forward, Slot, load::Load};
 
 use super::Daemon;
 use crate::{
     api::{
         policy::PolicyItem,
         protocol::{
-            BackendItem, InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
+            AffinityItem, BackendItem, DepartedItem, FlowCacheStatus, FlowRulesItem,
+            InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
         },
     },
-    control::{BackendView, State},
+    control::{BackendView, Fate, State},
+    datapath::{counters::FlowCacheCounts, desired::Flows},
     metrics::{
-        BackendReport, ConfigReport, InterfaceReport, Process, Report, ServiceReport, SourceReport,
-        TableReport,
+        BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, Process, Report,
+        ServiceReport, SourceReport, TableReport,
     },
     model::{Service, forward_name},
     netlink::{Fault, Via, Way},
 };
-
-/// The only scheduler so far.
-const SCHEDULER: &str = "consistent-hash";
 
 impl Daemon {
     pub(super) fn status(&self) -> Status {
@@ -43,6 +42,7 @@ impl Daemon {
             resident_bytes: Process::read().resident_bytes,
             slots_used,
             slots_capacity,
+            flow_cache: self.flow_cache_status(),
             adopted: self.datapath.adopted,
             config_origin: self.config.origin.clone(),
             changed_by_operators: self.control.intents().services(),
@@ -81,18 +81,36 @@ impl Daemon {
             last_port: service.ports.last_of_range(),
             protocol: service.protocol,
             forward: forward_name(service.forward).to_owned(),
-            scheduler: SCHEDULER.to_owned(),
+            scheduler: service.scheduler.name().to_owned(),
+            affinity: affinity(service),
             policy: PolicyItem::from(&service.policy),
             backends: views.len(),
             backends_up: views.iter().filter(|view| view.serving_weight() > 0).count(),
             slots: slots.len(),
             disputed_slots: slots.iter().filter(|slot| slot.is_disputed()).count(),
             fullest_share: self.fullest_share(service, &views, &slots),
+            last_movement: self.datapath.tables.last_movement(&service.key()).map(Into::into),
             packets: counters.packets,
             bytes: counters.bytes,
             new_flows: counters.new_flows,
+            flow_rules: FlowRulesItem {
+                on_drain: service.flow_rules.drain.to_string(),
+                on_down: service.flow_rules.down.to_string(),
+                on_remove: service.flow_rules.remove.to_string(),
+            },
+            departed: self.departed_items(service),
             members: Vec::new(),
         }
+    }
+
+    fn departed_items(&self, service: &Service) -> Vec<DepartedItem> {
+        let now = self.clock();
+        let item = |(address, fate): (_, Fate)| DepartedItem {
+            address,
+            flows: if fate.flows == Flows::Reset { "reset" } else { "kept" }.to_owned(),
+            seconds_left: fate.until.map(|until| until.saturating_sub(now).div_ceil(1000)),
+        };
+        self.control.departed(service, now).map(item).collect()
     }
 
     fn fullest_share(
@@ -128,6 +146,7 @@ impl Daemon {
     fn backend_item(&self, service: &Service, view: BackendView, slots: &[Slot]) -> BackendItem {
         let counters = self.backend_counters(service, &view);
         let latency = view.health.as_ref().and_then(crate::health::Health::last_latency);
+        let load = self.load(service, &view);
         BackendItem {
             service: service.name.clone(),
             address: view.name.address,
@@ -137,6 +156,9 @@ impl Daemon {
             since: view.since / 1000,
             weight: view.effective.weight,
             configured_weight: view.configured_weight,
+            priority: view.priority,
+            flows: load.map(Load::flows),
+            latency_microseconds: load.map(Load::latency).filter(|latency| *latency > 0),
             mode: view.intent.mode,
             origin: view.origin,
             health: view.health.as_ref().map(|health| health.state().to_string()),
@@ -168,6 +190,30 @@ impl Daemon {
         let address = Address::from(view.name.address);
         let id = self.datapath.tables.backend_id(&service.key(), &address);
         id.and_then(|id| self.datapath.counters.backend(id).ok()).unwrap_or_default()
+    }
+
+    /// How busy a backend is, where its service's scheduler asks.
+    fn load(&self, service: &Service, view: &BackendView) -> Option<&Load> {
+        if !service.scheduler.in_packets().counts_flows() {
+            return None;
+        }
+        let tables = &self.datapath.tables;
+        let index = tables.backend_id(&service.key(), &view.name.address.into())?;
+        tables.arrays().loads.get(usize::from(index))
+    }
+
+    fn flow_cache_report(&self) -> FlowCacheReport {
+        FlowCacheReport {
+            entries: self.flow_cache.taken(),
+            capacity: self.datapath.tables.arrays().flows.len() as u64 * u64::from(FlowSet::FLOWS),
+            counts: self.datapath.counters.flow_cache().unwrap_or_default(),
+        }
+    }
+
+    fn flow_cache_status(&self) -> FlowCacheStatus {
+        let FlowCacheReport { entries, capacity, counts } = self.flow_cache_report();
+        let FlowCacheCounts { hits, inserts, evictions, refusals } = counts;
+        FlowCacheStatus { entries, capacity, hits, inserts, evictions, refusals }
     }
 
     /// The same as metrics.
@@ -203,6 +249,7 @@ impl Daemon {
             disrupted_slots: self.work.moved_slots,
             map_bytes: self.datapath.map_bytes,
             nat_flows: self.nat_flows.report(),
+            flow_cache: self.flow_cache_report(),
         }
     }
 
@@ -237,6 +284,14 @@ impl Daemon {
             last_change: (view.changes > 0).then_some(view.since / 1000),
         }
     }
+}
+
+fn affinity(service: &Service) -> Option<AffinityItem> {
+    let affinity = service.scheduler.affinity()?;
+    Some(AffinityItem {
+        prefix: affinity.prefix(service.vip.is_ipv6()),
+        timeout_seconds: affinity.timeout.map(|timeout| timeout.as_secs()),
+    })
 }
 
 fn interface_status(interface: &super::Interface) -> InterfaceStatus {

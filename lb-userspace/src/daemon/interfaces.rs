@@ -10,6 +10,9 @@ use crate::{
 impl Daemon {
     /// What is not reported but looked at, once a second.
     pub(super) async fn look_around(&mut self) {
+        if let Err(error) = self.datapath.follow_names() {
+            tracing::warn!(%error, "an attachment keeps its interface's former name");
+        }
         self.refresh_interfaces().await;
         let mode = self.control.config().daemon.xdp_mode;
         for index in 0..self.interfaces.len() {

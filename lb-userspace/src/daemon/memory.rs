@@ -10,7 +10,10 @@ use std::{
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::control::Memory;
+use crate::{
+    control::Memory,
+    datapath::locks::{self, Holder},
+};
 
 /// Why the state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -24,10 +27,10 @@ pub enum MemoryError {
         source: io::Error,
     },
     /// Another daemon has it.
-    #[error("another lbd (pid {pid}) uses {directory}: stop it, or set daemon.state_dir")]
+    #[error("another lbd{} uses {directory}: stop it, or set daemon.state_dir", locks::named(.holder.as_ref()))]
     Locked {
-        /// Its process.
-        pid: String,
+        /// Who has it, as far as the kernel or the file tells.
+        holder: Option<Holder>,
         /// The directory.
         directory: PathBuf,
     },
@@ -92,10 +95,12 @@ impl StateDir {
             .write(true)
             .open(&path)
             .map_err(|source| failed(&path, source))?;
-        let mut lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-            let pid = fs::read_to_string(&path).unwrap_or_default();
-            MemoryError::Locked { pid: pid.trim().to_owned(), directory: directory.to_owned() }
-        })?;
+        let mut lock =
+            Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(file, _)| {
+                let pid = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+                let holder = Holder::of(&file).or_else(|| Holder::with_pid(pid?));
+                MemoryError::Locked { holder, directory: directory.to_owned() }
+            })?;
         lock.set_len(0)
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|source| failed(&path, source))?;

@@ -5,8 +5,10 @@
 
 mod answers;
 mod apply;
+mod difference;
 mod disputes;
 mod documents;
+mod flow_cache;
 mod heap;
 mod interfaces;
 pub mod memory;
@@ -59,6 +61,8 @@ struct Daemon {
     started: Instant,
     /// When changes of health that are being gathered come into force.
     apply_at: Option<Instant>,
+    /// When flows of backends that take no new ones end, or others do.
+    flows_end_at: Option<Instant>,
     /// Why packets may not go where they should; empty if nothing is wrong.
     commit_problem: Option<String>,
     readiness: tokio::sync::watch::Sender<Vec<String>>,
@@ -66,6 +70,7 @@ struct Daemon {
     reclaims: tokio::sync::mpsc::Sender<crate::datapath::tables::Epoch>,
     reclaiming: bool,
     nat_flows: nat_flows::NatFlows,
+    flow_cache: flow_cache::FlowCache,
     own_addresses: own_addresses::OwnAddresses,
 }
 

@@ -11,7 +11,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Registry, nat_flows::Pass, now};
+use super::{Daemon, Registry, flow_cache::Walked, nat_flows::Pass, now};
 use crate::{
     api::server::Call, datapath::tables::Epoch, health::CheckResult, metrics::Report,
     netlink::WayEvent, source::SourceEvent,
@@ -26,6 +26,7 @@ pub(super) struct Channels {
     pub(super) ways: mpsc::Sender<WayEvent>,
     pub(super) reclaims: mpsc::Sender<Epoch>,
     pub(super) sweeps: mpsc::Sender<Pass>,
+    pub(super) walks: mpsc::Sender<Walked>,
 }
 
 /// Where the daemon hears them.
@@ -37,6 +38,7 @@ pub(super) struct Events {
     ways: mpsc::Receiver<WayEvent>,
     reclaims: mpsc::Receiver<Epoch>,
     sweeps: mpsc::Receiver<Pass>,
+    walks: mpsc::Receiver<Walked>,
 }
 
 impl Channels {
@@ -48,6 +50,7 @@ impl Channels {
         let (ways, ways_heard) = mpsc::channel(queue);
         let (reclaims, reclaims_heard) = mpsc::channel(queue);
         let (sweeps, sweeps_heard) = mpsc::channel(1);
+        let (walks, walks_heard) = mpsc::channel(1);
         let events = Events {
             calls: calls_heard,
             reports: reports_heard,
@@ -56,8 +59,9 @@ impl Channels {
             ways: ways_heard,
             reclaims: reclaims_heard,
             sweeps: sweeps_heard,
+            walks: walks_heard,
         };
-        (Self { calls, reports, checks, sources, ways, reclaims, sweeps }, events)
+        (Self { calls, reports, checks, sources, ways, reclaims, sweeps, walks }, events)
     }
 }
 
@@ -124,10 +128,13 @@ impl Daemon {
                 }
                 Some(epoch) = events.reclaims.recv() => self.take_reclaim(epoch),
                 Some(pass) = events.sweeps.recv() => self.take_pass(pass),
+                Some(walked) = events.walks.recv() => self.take_walk(walked),
                 Some(own) = self.own_addresses.changed() => self.take_own_addresses(own),
                 () = due(self.apply_at) => self.apply(),
+                () = due(self.flows_end_at) => self.apply(),
                 _ = tick.tick() => {
                     self.sweep_nat_flows();
+                    self.look_at_flows();
                     self.look_around().await;
                 }
             }
@@ -144,6 +151,7 @@ impl Daemon {
 
     fn take_check(&mut self, result: &CheckResult) {
         self.checks.entry(result.backend.clone()).or_default().record(&result.outcome);
+        self.note_latency(result);
         if self.control.judge(result, now()) {
             let gather = if result.outcome.is_ok() { GATHER_UP } else { GATHER_DOWN };
             let at = Instant::now() + gather;

@@ -17,7 +17,9 @@ use tokio::{
 };
 
 use super::{
-    ConfigFile, Daemon, Interface, Work, heap,
+    ConfigFile, Daemon, Interface, Work,
+    flow_cache::FlowCache,
+    heap,
     memory::{Applied, MemoryError, StateDir},
     nat_flows::{self, NatFlows},
     now,
@@ -184,6 +186,7 @@ fn build(
         .map_err(system("opening a netlink socket"))?;
     let own_addresses = OwnAddresses::follow().map_err(system("opening a netlink socket"))?;
     let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
+    let flow_count = datapath.flow_count().map_err(DatapathError::from)?;
     Ok(Daemon {
         control,
         datapath,
@@ -200,11 +203,13 @@ fn build(
         work: Work::default(),
         started: Instant::now(),
         apply_at: None,
+        flows_end_at: None,
         commit_problem: None,
         readiness,
         reclaims: channels.reclaims.clone(),
         reclaiming: false,
         nat_flows: NatFlows::new(nat_sweep, channels.sweeps.clone()),
+        flow_cache: FlowCache::new(flow_count, channels.walks.clone()),
         own_addresses,
     })
 }
@@ -218,6 +223,7 @@ impl Daemon {
     /// Makes the tables and then sends packets through them.
     async fn begin(&mut self) -> Result<(), StartError> {
         self.presume_registered();
+        self.presume_departed();
         let adopted: BTreeSet<IpAddr> = self.datapath.tables.reachable().collect();
         for address in adopted {
             // What packets are sent to now is of use; how they get there is known in a moment.
@@ -239,9 +245,14 @@ impl Daemon {
         for key in self.datapath.tables.disputed() {
             self.disputes.insert(key, Instant::now());
         }
-        self.try_commit()?;
+        let clock = self.clock();
+        self.control.note(clock);
+        self.try_commit(clock)?;
         let daemon = self.control.config().daemon.clone();
-        for index in 0..self.interfaces.len() {
+        // First those that may refuse: the others go on with an update, which nobody does.
+        let mut order: Vec<usize> = (0..self.interfaces.len()).collect();
+        order.sort_by_key(|index| self.datapath.has_attachment(&self.interfaces[*index].name));
+        for index in order {
             self.attach(index, daemon.xdp_mode)?;
         }
         self.datapath.settle(&daemon.interfaces)?;
@@ -263,7 +274,7 @@ impl Daemon {
             .filter(|service| service.source.is_some())
             .filter(|service| !self.control.registered().contains_key(&service.name))
             .filter_map(|service| {
-                let members = self.datapath.tables.members(&service.key());
+                let members = self.datapath.tables.serving_members(&service.key());
                 Some((service.name.clone(), presumed_answer(service, &members)?))
             })
             .collect();
@@ -278,6 +289,28 @@ impl Daemon {
                 ),
                 Err(error) => tracing::warn!(%service, %error, "pinned backends are not kept"),
             }
+        }
+    }
+
+    /// Backends of the tables that nobody names any more have left while no daemon was looking.
+    fn presume_departed(&mut self) {
+        let now = self.clock();
+        let tables = &self.datapath.tables;
+        let known: Vec<(BackendName, u16)> = self
+            .control
+            .services()
+            .values()
+            .flat_map(|service| {
+                let members = tables.members(&service.key()).into_iter();
+                members.map(move |member| {
+                    let address = IpAddr::from(member);
+                    let name = BackendName { service: service.name.clone(), address };
+                    (name, tables.translated_port(&service.key(), &member))
+                })
+            })
+            .collect();
+        for (name, port) in known {
+            self.control.presume_departed(name, port, now);
         }
     }
 
@@ -334,7 +367,7 @@ fn presumed_answer(service: &Service, members: &[Address]) -> Option<Snapshot> {
         .iter()
         .map(|member| IpAddr::from(*member))
         .filter(|address| !is_configured(address))
-        .map(|address| Backend { address, weight: DEFAULT_WEIGHT, port: 0 })
+        .map(|address| Backend { address, weight: DEFAULT_WEIGHT, port: 0, priority: 0 })
         .collect();
     (!backends.is_empty()).then_some(Snapshot { backends })
 }
@@ -387,8 +420,12 @@ mod tests {
         let address = |last| IpAddr::from([10, 0, 1, last]);
         let members = [11, 12, 13].map(|last| Address::from(address(last)));
         let answer = presumed_answer(&service, &members).expect("two of them");
-        let expected =
-            [12, 13].map(|last| Backend { address: address(last), weight: 100, port: 0 });
+        let expected = [12, 13].map(|last| Backend {
+            address: address(last),
+            weight: 100,
+            port: 0,
+            priority: 0,
+        });
         assert_eq!(answer.backends, expected);
         assert_eq!(presumed_answer(&service, &members[..1]), None);
     }

@@ -5,6 +5,7 @@ use std::io;
 use lb_common::{
     Backend, FlowSet, Policy, SLOTS_PER_LINE, Service, Settings, SlotLine,
     bucket::{Bucket, SourceBuckets},
+    load::{Load, Rotation},
     ranges::RangeLine,
 };
 
@@ -27,6 +28,10 @@ pub struct Arrays {
     pub backends: Mapped<Backend>,
     /// A power of two of sets.
     pub flows: Mapped<FlowSet>,
+    /// By index of the backend.
+    pub loads: Mapped<Load>,
+    /// By index of the policy.
+    pub rotations: Mapped<Rotation>,
     /// By index; 0 asks for nothing.
     pub policies: Mapped<Policy>,
     /// Port ranges by line; 0 is none.
@@ -111,6 +116,8 @@ impl Arrays {
             slots: Mapped::anonymous(lengths.slots as usize)?,
             backends: Mapped::anonymous(lengths.backends as usize)?,
             flows: Mapped::anonymous(lengths.flows as usize)?,
+            loads: Mapped::anonymous(lengths.backends as usize)?,
+            rotations: Mapped::anonymous(lengths.policies as usize)?,
             policies: Mapped::anonymous(lengths.policies as usize)?,
             ranges: Mapped::anonymous(lengths.ranges as usize)?,
             fragments: Mapped::anonymous(lengths.fragments as usize)?,

@@ -10,9 +10,11 @@ use aya::{
         xdp::{XdpLink, XdpLinkId},
     },
 };
-use nix::errno::Errno;
+use nix::{errno::Errno, net::if_::if_indextoname};
 
 use super::{
+    foreign::{self, Foreign},
+    pins::Pins,
     sys,
     variant::{Program, Variant},
 };
@@ -32,10 +34,17 @@ pub enum AttachError {
     Unverified(#[from] Box<ProgramError>),
     /// Somebody else's program is there.
     #[error(
-        "interface `{0}` has another XDP program: if it is lb's own, \
-         `lbctl detach` or `lbctl decap detach {0}` removes it; another's is its owner's to remove"
+        "interface `{interface}` has another XDP program{}: if it is lb's own, \
+         `lbctl detach` or `lbctl decap detach {interface}` removes it; another's is its owner's to \
+         remove",
+        foreign::named(.program.as_ref())
     )]
-    Occupied(String),
+    Occupied {
+        /// The interface.
+        interface: String,
+        /// The program, as far as the kernel tells.
+        program: Option<Foreign>,
+    },
     /// The interface takes no program.
     #[error("interface `{interface}` refuses the XDP program in {mode} mode: {source}{hint}")]
     Refused {
@@ -106,7 +115,8 @@ pub fn attach(
                     return Ok(Attached { mode: Some(*mode), variant });
                 }
                 Err(error) if is_occupied(&error) => {
-                    return Err(AttachError::Occupied(interface.to_owned()));
+                    let (interface, program) = (interface.to_owned(), Foreign::on(interface));
+                    return Err(AttachError::Occupied { interface, program });
                 }
                 Err(source) => {
                     // What the variant is told that should fit says more than what the other is.
@@ -191,6 +201,34 @@ pub fn release(interface: &str, pin: &Path) -> Result<(), AttachError> {
         .and_then(|()| std::fs::remove_file(pin))
         .map_err(|error| unpinned(interface, &error))
 }
+
+/// Gives attachments the names that their interfaces have now: an attachment stays with its interface
+/// when that is renamed, and must not be taken for one of an interface that gets the former name.
+pub fn follow_names(pins: &Pins) -> Result<(), AttachError> {
+    let names = pins.attached().unwrap_or_default();
+    let renamed = names.iter().filter_map(|name| {
+        let index =
+            sys::open_pin(&pins.link(name)).and_then(|link| sys::interface_of(link.as_fd()));
+        let now = if_indextoname(index.ok()?).ok()?.into_string().ok()?;
+        (now != *name).then_some((name, now))
+    });
+    // In two steps: interfaces may have swapped their names.
+    let renamed: Vec<(&String, String)> = renamed.collect();
+    let moved = |from: &Path, to: &Path, name: &str| {
+        std::fs::rename(from, to).map_err(|error| unpinned(name, &error))
+    };
+    for (before, now) in &renamed {
+        moved(&pins.link(before), &pins.link(&format!("{now}{ON_THE_WAY}")), now)?;
+    }
+    for (before, now) in &renamed {
+        tracing::info!(before, now, "an interface was renamed");
+        moved(&pins.link(&format!("{now}{ON_THE_WAY}")), &pins.link(now), now)?;
+    }
+    Ok(())
+}
+
+/// No interface's name has it.
+const ON_THE_WAY: &str = "%renamed";
 
 fn unpinned(interface: &str, error: &dyn std::fmt::Display) -> AttachError {
     AttachError::Pin { interface: interface.to_owned(), message: error.to_string() }

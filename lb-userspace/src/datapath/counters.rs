@@ -4,7 +4,7 @@ use aya::{
     Ebpf,
     maps::{Map, MapData, MapError, PerCpuArray, PerCpuValues},
 };
-use lb_common::{Counters, Verdict};
+use lb_common::{Counters, Verdict, flow::FlowCounters};
 
 use super::program::LoadError;
 
@@ -16,11 +16,30 @@ struct Value(Counters);
 // SAFETY: three numbers without padding.
 unsafe impl aya::Pod for Value {}
 
-/// The counters of services, backends and verdicts.
+/// What a CPU counts of the flow cache, in the order of [`FlowCounters`].
+type FlowCounts = [u64; 4];
+
+const _: () = assert!(size_of::<FlowCounts>() == size_of::<FlowCounters>());
+
+/// How the flow cache has done since the maps were made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCacheCounts {
+    /// Packets whose flow was remembered.
+    pub hits: u64,
+    /// Flows that got a place.
+    pub inserts: u64,
+    /// Those of them that got the place of a flow that had been silent for too long.
+    pub evictions: u64,
+    /// Flows that got none.
+    pub refusals: u64,
+}
+
+/// The counters of services, backends and verdicts, and of the flow cache.
 pub struct TrafficCounters {
     services: PerCpuArray<MapData, Value>,
     backends: PerCpuArray<MapData, Value>,
     verdicts: PerCpuArray<MapData, u64>,
+    flows: PerCpuArray<MapData, FlowCounts>,
 }
 
 impl TrafficCounters {
@@ -30,6 +49,7 @@ impl TrafficCounters {
             services: take(ebpf, "SERVICE_COUNTERS")?,
             backends: take(ebpf, "BACKEND_COUNTERS")?,
             verdicts: take(ebpf, "VERDICTS")?,
+            flows: take(ebpf, "FLOW_COUNTERS")?,
         })
     }
 
@@ -50,6 +70,18 @@ impl TrafficCounters {
             Ok((*verdict, values.iter().sum()))
         };
         Verdict::ALL.iter().map(count).collect()
+    }
+
+    /// How the flow cache does.
+    pub fn flow_cache(&self) -> Result<FlowCacheCounts, MapError> {
+        let mut sum = FlowCacheCounts::default();
+        for [hits, inserts, evictions, refusals] in self.flows.get(&0, 0)?.iter() {
+            sum.hits += hits;
+            sum.inserts += inserts;
+            sum.evictions += evictions;
+            sum.refusals += refusals;
+        }
+        Ok(sum)
     }
 
     /// Starts a service's counters anew.

@@ -1,8 +1,9 @@
 //! What the tables are to say: the control core's answer, in the nouns of the kernel.
 
-use lb_common::{Address, Forward, NextHop, ServiceKey};
+use lb_common::{Address, Forward, NextHop, ServiceKey, backend::Stance};
 
 use super::policies::DesiredPolicy;
+use crate::selection::{self, Member};
 
 /// A service that is to be served.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct DesiredService {
     pub forward: Forward,
     /// Its backends, each address once.
     pub members: Vec<DesiredMember>,
+    /// Slots of its table, a power of two; `None` goes by the number of its members.
+    pub table_slots: Option<u32>,
     /// What it asks for beyond the common way.
     pub policy: DesiredPolicy,
     /// What becomes of echo requests to its address, which does not contradict what other services
@@ -28,7 +31,32 @@ impl DesiredService {
     #[must_use]
     pub fn plain(key: ServiceKey, forward: Forward, members: Vec<DesiredMember>) -> Self {
         let policy = DesiredPolicy::default();
-        Self { key, last_port: 0, forward, members, policy, ping: None }
+        Self { key, last_port: 0, forward, members, table_slots: None, policy, ping: None }
+    }
+
+    /// The members that have a part in the table, each behind its place in [`Self::members`]. Whoever
+    /// only keeps flows has none, nor in the table's size: it is history, which another load balancer
+    /// of the group does not share.
+    pub fn sharers(&self) -> impl Iterator<Item = (usize, Member)> + '_ {
+        let has_part = |member: &Member| member.base_weight > 0 || member.weight > 0;
+        let members = self.members.iter().map(Member::from).enumerate();
+        members.filter(move |(_, member)| has_part(member))
+    }
+
+    /// Binary logarithm of the size of its table.
+    #[must_use]
+    pub fn table_bits(&self) -> u8 {
+        match self.table_slots {
+            Some(slots) => slots.ilog2() as u8,
+            None => selection::size_bits(self.sharers().count()),
+        }
+    }
+}
+
+impl From<&DesiredMember> for Member {
+    fn from(member: &DesiredMember) -> Self {
+        let DesiredMember { address, base_weight, weight, .. } = *member;
+        Self { address, base_weight, weight }
     }
 }
 
@@ -58,15 +86,35 @@ pub struct DesiredMember {
     pub flows: Flows,
 }
 
-/// What happens to the flows that a backend has when its slots go to others.
+/// What happens to the flows that a backend has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flows {
-    /// They stay.
+    /// They stay, and new ones come.
     Stay,
-    /// They stay for as long as the backend drains, not only for the grace time.
-    Drain,
-    /// They are dead.
+    /// They stay for as long as it is said, not only for the grace time.
+    Keep,
+    /// They are over, and their clients are told so.
+    Reset,
+    /// They are forgotten, and go wherever the table says.
     Leave,
+}
+
+impl Flows {
+    /// Whether packets still find the backend by what they know of their flow.
+    #[must_use]
+    pub const fn are_known(self) -> bool {
+        !matches!(self, Self::Leave)
+    }
+
+    /// What packets see of it.
+    #[must_use]
+    pub const fn stance(self) -> Stance {
+        match self {
+            Self::Stay => Stance::Takes,
+            Self::Keep | Self::Leave => Stance::Keeps,
+            Self::Reset => Stance::Resets,
+        }
+    }
 }
 
 /// The way to a backend's address.

@@ -4,8 +4,8 @@ use lb_common::Slot;
 
 /// The slots of a new table, given those of the old one and the new owners.
 ///
-/// `serves` tells whether a backend still serves the flows that it has: one that is up or drained
-/// does, one that is down, in maintenance or gone does not. Tables are powers of two in size and a
+/// `serves` tells whether flows still find a backend: one that keeps them, or tells clients that they
+/// are over, not one whose flows are forgotten. Tables are powers of two in size and a
 /// slot is the lower bits of the flow's hash, so slot `s` of a larger table held flows of slot
 /// `s mod size` of a smaller one.
 pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
@@ -27,18 +27,34 @@ pub(super) fn next_slots(old: &[Slot], owners: &[u16], serves: impl Fn(u16) -> b
 }
 
 /// The slots of a service that has nobody for new flows: those of the old table, as long as any of
-/// them leads to a backend that still serves the flows that it has; else none.
-pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool) -> Vec<Slot> {
-    if old.is_empty() {
-        return Vec::new();
-    }
-    let slots = next_slots(old, &[NOBODY], serves);
+/// them leads to a backend that still serves the flows that it has; else none. `server` is any of
+/// these, 0 if there is none: a disputed slot has somebody, or the cache would not be asked.
+pub(super) fn last_slots(old: &[Slot], serves: impl Fn(u16) -> bool, server: u16) -> Vec<Slot> {
+    let slot = |old: &Slot| {
+        let slot = next_slot(*old, NOBODY, &serves);
+        if old.is_disputed() && !slot.is_disputed() {
+            Slot { current: NOBODY, previous: server }
+        } else {
+            slot
+        }
+    };
+    let slots: Vec<Slot> = old.iter().map(slot).collect();
     if slots.iter().any(|slot| slot.is_disputed()) { slots } else { Vec::new() }
 }
 
 /// The slots of a service whose flows nothing tells apart by age.
 pub(super) fn without_past(owners: &[u16]) -> Vec<Slot> {
     owners.iter().copied().map(Slot::settled).collect()
+}
+
+/// The slots of a service whose flows have all been remembered and are not any more: whoever is not
+/// remembered stays where it is.
+pub(super) fn doubted(old: &[Slot]) -> Vec<Slot> {
+    let doubt = |slot: &Slot| Slot {
+        previous: if slot.is_disputed() { slot.previous } else { slot.current },
+        ..*slot
+    };
+    old.iter().map(doubt).collect()
 }
 
 /// The index that no backend has: packets that begin a flow are dropped for want of a backend.
@@ -117,10 +133,14 @@ mod tests {
     #[test]
     fn without_anybody_for_new_flows_old_ones_stay() {
         let old = [Slot::settled(A), Slot { current: B, previous: C }];
-        let slots = last_slots(&old, |backend| backend != B);
+        let slots = last_slots(&old, |backend| backend != B, A);
         let expected = [(0, A), (0, C)];
         assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
-        assert_eq!(last_slots(&old, |_| false), []);
+        assert_eq!(last_slots(&old, |_| false, NOBODY), []);
+        // Flows of A may be remembered in the second one, where it was in between.
+        let slots = last_slots(&old, |backend| backend == A, A);
+        let expected = [(0, A), (0, A)];
+        assert_eq!(slots, expected.map(|(current, previous)| Slot { current, previous }));
     }
 
     #[test]

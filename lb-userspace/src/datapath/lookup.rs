@@ -8,10 +8,11 @@ use lb_common::{
     balance::{self, Position},
     bucket::{Bucket, SourceBuckets},
     find,
-    flow::InsertBudget,
+    flow::{FlowCounters, InsertBudget},
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     packet::Packet,
-    policy::{ServerKey, flag},
+    policy::{Scheduler, ServerKey, flag},
     ranges::RangeLine,
     service::{Prefix, UDP},
     tables::NotAdded,
@@ -32,6 +33,8 @@ pub struct Found {
     pub remembered: Option<u16>,
     /// What the service asks for, as bits of [`flag`].
     pub asked: u32,
+    /// Which backend a new flow gets.
+    pub scheduler: Scheduler,
 }
 
 impl Found {
@@ -49,7 +52,9 @@ impl Found {
         match (protocol, self.slot.is_disputed(), self.remembered) {
             _ if self.asked & flag::NAT != 0 => Why::Translated,
             (UDP, ..) if self.asked & flag::QUIC != 0 => Why::Quic,
-            (UDP, _, Some(_)) if self.asked & flag::UDP_FLOWS != 0 => Why::Remembered,
+            (_, _, Some(_)) if self.asked & flag::REMEMBERED != 0 => Why::Remembered,
+            (UDP, _, None) if !matches!(self.scheduler, Scheduler::Slot) => Why::Scheduled,
+            (_, false, None) if !matches!(self.scheduler, Scheduler::Slot) => Why::Scheduled,
             (UDP, ..) | (_, false, _) => Why::Slot,
             (_, true, Some(_)) => Why::Remembered,
             (_, true, None) => Why::Older,
@@ -70,6 +75,8 @@ pub enum Why {
     Quic,
     /// It is the slot's for a new flow; others keep theirs.
     Translated,
+    /// It is the slot's for a flow that goes on and is not remembered.
+    Scheduled,
 }
 
 impl Why {
@@ -88,6 +95,10 @@ impl Why {
             Self::Translated => {
                 "a new flow goes here; one that is translated already stays where it is (lookup \
                  does not see which)"
+            }
+            Self::Scheduled => {
+                "the slot's backend, since the flow is not remembered; one that begins gets whom the \
+                 scheduler chooses"
             }
         }
     }
@@ -131,7 +142,8 @@ pub fn lookup(
         .filter(|found| is_alive(found.backend, found.generation))
         .map(|found| found.backend);
     let Position { service, flow, slot, .. } = position;
-    Ok(Found { service, flow, slot, remembered, asked: policy.flags })
+    let (asked, scheduler) = (policy.flags, policy.scheduler());
+    Ok(Found { service, flow, slot, remembered, asked, scheduler })
 }
 
 /// The tables as a packet reads them, for questions: nothing is counted, sent or remembered.
@@ -162,6 +174,22 @@ impl Tables for Arrays {
 
     fn reply_budget(&self) -> Option<&InsertBudget> {
         None
+    }
+
+    fn flow_counters(&self) -> Option<&FlowCounters> {
+        None
+    }
+
+    fn load(&self, backend: u16) -> Option<&Load> {
+        self.loads.get(usize::from(backend))
+    }
+
+    fn rotation(&self, _policy: u32) -> Option<&Rotation> {
+        None
+    }
+
+    fn nanoseconds(&self) -> u64 {
+        0
     }
 
     fn now(&self) -> u16 {
@@ -245,11 +273,27 @@ mod tests {
             (TCP, 0, disputed, None, (2, Why::Older)),
             (TCP, flag::NAT, disputed, Some(3), (1, Why::Translated)),
             (UDP, 0, disputed, Some(3), (1, Why::Slot)),
-            (UDP, flag::UDP_FLOWS, settled, Some(3), (3, Why::Remembered)),
-            (UDP, flag::UDP_FLOWS, settled, None, (1, Why::Slot)),
+            (UDP, flag::REMEMBERED, settled, Some(3), (3, Why::Remembered)),
+            (UDP, flag::REMEMBERED, settled, None, (1, Why::Slot)),
             (UDP, flag::QUIC, settled, Some(3), (1, Why::Quic)),
         ] {
-            let found = Found { service: 0, flow: 0, slot, remembered, asked };
+            let scheduler = Scheduler::Slot;
+            let found = Found { service: 0, flow: 0, slot, remembered, asked, scheduler };
+            assert_eq!(found.backend(protocol), expected, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_flow_that_a_scheduler_placed_is_where_it_is_remembered() {
+        let disputed = Slot { current: 1, previous: 2 };
+        for (protocol, slot, remembered, expected) in [
+            (TCP, Slot::settled(1), Some(3), (3, Why::Remembered)),
+            (TCP, Slot::settled(1), None, (1, Why::Scheduled)),
+            (TCP, disputed, None, (2, Why::Older)),
+            (UDP, Slot::settled(1), None, (1, Why::Scheduled)),
+        ] {
+            let (asked, scheduler) = (flag::REMEMBERED, Scheduler::Rotate);
+            let found = Found { service: 0, flow: 0, slot, remembered, asked, scheduler };
             assert_eq!(found.backend(protocol), expected, "{found:?}");
         }
     }

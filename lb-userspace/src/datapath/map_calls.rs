@@ -8,6 +8,7 @@ use std::{
 
 /// Commands of `enum bpf_cmd` in the kernel's `include/uapi/linux/bpf.h`.
 const BPF_MAP_LOOKUP_ELEM: libc::c_int = 1;
+const BPF_MAP_UPDATE_ELEM: libc::c_int = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_int = 3;
 const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
 
@@ -49,6 +50,19 @@ pub(super) fn get<K, V>(map: BorrowedFd<'_>, key: &K, mut value: V) -> io::Resul
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// Gives a key a value, whether it has one or not. Both types are those of the map, plain and of the
+/// same size.
+pub(super) fn set<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut attributes = Entry {
+        map: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: std::ptr::from_ref(value) as u64,
+        flags: 0,
+    };
+    call(BPF_MAP_UPDATE_ELEM, &mut attributes)
 }
 
 /// Removes a key; one that is not there is removed.

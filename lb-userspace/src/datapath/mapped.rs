@@ -6,6 +6,8 @@ use lb_common::{
     Backend, FlowSet, Policy, Service, Settings, SlotLine,
     bench::Bench,
     bucket::{Bucket, SourceBuckets},
+    layout::Layout,
+    load::{Load, Rotation},
     ranges::RangeLine,
 };
 
@@ -22,7 +24,7 @@ pub unsafe trait Value {}
 unsafe impl Value for Service {}
 // SAFETY: atomics only.
 unsafe impl Value for SlotLine {}
-// SAFETY: numbers; only the next hop changes in use, which is atomic.
+// SAFETY: numbers; what changes in use is atomic.
 unsafe impl Value for Backend {}
 // SAFETY: atomics only.
 unsafe impl Value for FlowSet {}
@@ -36,6 +38,12 @@ unsafe impl Value for RangeLine {}
 unsafe impl Value for Bucket {}
 // SAFETY: atomics only.
 unsafe impl Value for SourceBuckets {}
+// SAFETY: atomics only.
+unsafe impl Value for Load {}
+// SAFETY: one atomic.
+unsafe impl Value for Rotation {}
+// SAFETY: numbers, which no packet reads.
+unsafe impl Value for Layout {}
 // SAFETY: numbers; read after the run that changes them.
 unsafe impl Value for Bench {}
 

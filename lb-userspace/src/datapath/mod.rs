@@ -3,16 +3,22 @@
 mod addresses;
 pub mod arrays;
 pub mod attach;
+mod carry;
 mod clock;
 pub mod counters;
 pub mod desired;
+pub mod foreign;
 mod history;
 pub mod kernel_version;
 pub mod keyed;
+pub mod loads;
+pub(crate) mod locks;
 pub mod lookup;
 mod map_calls;
+pub mod map_memory;
 mod mapped;
 pub mod nat_sweep;
+mod opening;
 mod ownership;
 #[cfg(feature = "bpf-log")]
 mod packet_log;
@@ -21,6 +27,7 @@ mod places;
 pub mod policies;
 pub mod program;
 mod regions;
+pub mod schedulers;
 mod sys;
 pub mod tables;
 pub mod translations;
@@ -33,7 +40,7 @@ use std::{
 };
 
 use aya::programs::{ProgramError, ProgramInfo, Xdp};
-use lb_common::{HashKey, ServiceKey};
+use lb_common::ServiceKey;
 
 pub use mapped::{Mapped, Value};
 
@@ -42,14 +49,15 @@ use crate::{
     objects,
 };
 use attach::{AttachError, Attached};
+use carry::Copier;
 use counters::TrafficCounters;
+use loads::{FlowCount, TranslatedCount};
 use nat_sweep::{NatSweep, Ticks};
 use ownership::Ownership;
 use pins::{PinError, Pins};
 use program::{LoadError, Loaded};
 use tables::Tables;
 use translations::Translations;
-use tunnels::Tunnels;
 use variant::{Program, Variant};
 
 /// The program's names in its object.
@@ -85,6 +93,7 @@ pub struct Datapath {
     ebpf: aya::Ebpf,
     pins: Pins,
     maps_are_new: bool,
+    copier: Option<Copier>,
     ownership: Ownership,
 }
 
@@ -94,55 +103,36 @@ impl Datapath {
     pub fn open(daemon: &Daemon) -> Result<Self, DatapathError> {
         let pins = Pins::new(&daemon.pin_dir);
         let ownership = Ownership::take(&pins)?;
-        let key = HashKey::derive(daemon.hash_seed.reveal().as_bytes());
-        let adopt = |loaded: Loaded| {
-            let Loaded { ebpf, arrays, counters, map_bytes } = loaded;
-            let mut tables = Tables::adopt(arrays, key, &daemon.limits)?;
-            tables.set_tunnels(Tunnels::new(daemon.gue_port, &daemon.tunnel_sources));
-            Some((tables, counters, map_bytes, ebpf))
-        };
-        let mut adopted = None;
-        if program::are_compatible(&pins.maps(), &daemon.limits) {
-            adopted = adopt(load(daemon, &pins.maps())?);
-            if adopted.is_none() {
-                tracing::warn!(
-                    "the pinned tables are another seed's or damaged: building new ones; flows \
-                     are hashed anew, and those that were translated or remembered are lost"
-                );
-            }
-        } else if pins.has_tables() {
-            tracing::warn!(
-                "the pinned tables are of other sizes (daemon.max_*) or of another version: \
-                 building new ones; flows that were translated or remembered are lost"
-            );
-        }
-        let maps_are_new = adopted.is_none();
-        let (tables, counters, map_bytes, ebpf) = match adopted {
-            Some(adopted) => adopted,
-            None => {
-                pins::create(&pins.new_maps())?;
-                adopt(load(daemon, &pins.new_maps())?).ok_or(DatapathError::NotEmpty)?
-            }
-        };
-        let adopted = !maps_are_new;
-        Ok(Self { tables, counters, map_bytes, adopted, ebpf, pins, maps_are_new, ownership })
+        let opened = opening::open(daemon, &pins)?;
+        Ok(Self {
+            tables: opened.tables,
+            counters: opened.counters,
+            map_bytes: opened.map_bytes,
+            adopted: !opened.is_new,
+            copier: opened.copier,
+            ebpf: opened.ebpf,
+            pins,
+            maps_are_new: opened.is_new,
+            ownership,
+        })
     }
 
     /// Ends the dispute of a service's slots whose flows have been silent for `grace`; see
     /// [`Tables::settle`]. Returns how many are still disputed.
-    pub fn settle_slots(
-        &self,
-        key: &ServiceKey,
-        grace: Duration,
-        drains: impl Fn(u16) -> bool,
-    ) -> Result<u32, ProgramError> {
+    pub fn settle_slots(&self, key: &ServiceKey, grace: Duration) -> Result<u32, ProgramError> {
         let (now, idle) = clock::now(&self.ebpf, grace)?;
-        Ok(self.tables.settle(key, now, idle, drains))
+        Ok(self.tables.settle(key, now, idle))
     }
 
-    /// A walk over the translated flows.
+    /// A walk over the translated flows, which counts them too.
     pub fn nat_sweep(&self) -> Result<NatSweep, LoadError> {
-        Translations::of(&self.ebpf).map(NatSweep::new)
+        let sweep = Translations::of(&self.ebpf).map(NatSweep::new)?;
+        Ok(sweep.counting(TranslatedCount::of(&self.ebpf)?))
+    }
+
+    /// A walk over the flow cache.
+    pub fn flow_count(&self) -> Result<FlowCount, LoadError> {
+        FlowCount::of(&self.ebpf)
     }
 
     /// The kernel's clock now.
@@ -151,23 +141,46 @@ impl Datapath {
         Ok(Ticks { now, hz: clock::hz() })
     }
 
+    /// Whether an interface goes on with an update, which nobody refuses.
+    #[must_use]
+    pub fn has_attachment(&self, interface: &str) -> bool {
+        self.pins.link(interface).exists()
+    }
+
+    /// Follows interfaces that were renamed; see [`attach::follow_names`].
+    pub fn follow_names(&self) -> Result<(), DatapathError> {
+        Ok(attach::follow_names(&self.pins)?)
+    }
+
     /// Makes packets of an interface go through the program.
     pub fn attach(&mut self, interface: &str, mode: XdpMode) -> Result<Attached, DatapathError> {
+        attach::follow_names(&self.pins)?;
+        self.put_in_force()?;
         let pin = self.pins.link(interface);
         let attached = attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?;
-        if attached.mode.is_some() {
-            self.ownership.attached(interface);
+        match attached.mode {
+            Some(_) => self.ownership.attached(interface),
+            None => self.ownership.updated(),
+        }
+        if let Some(copier) = &mut self.copier {
+            copier.catch_up();
         }
         Ok(attached)
     }
 
-    /// After all interfaces are attached: puts new maps in the place of old ones, detaches from
-    /// interfaces that are not `wanted`, and removes what other versions have left.
-    pub fn settle(&mut self, wanted: &[String]) -> Result<(), DatapathError> {
-        if self.maps_are_new {
-            self.pins.replace_maps()?;
-            self.maps_are_new = false;
+    /// From here on packets may use the maps.
+    fn put_in_force(&mut self) -> Result<(), PinError> {
+        if let Some(copier) = &mut self.copier {
+            copier.hold();
+            copier.catch_up();
         }
+        if std::mem::take(&mut self.maps_are_new) { self.ownership.put_in_force() } else { Ok(()) }
+    }
+
+    /// After all interfaces are attached: detaches from interfaces that are not `wanted`, and removes
+    /// what other daemons have left.
+    pub fn settle(&mut self, wanted: &[String]) -> Result<(), DatapathError> {
+        self.put_in_force()?;
         self.ownership.complete();
         for interface in self.pins.attached()? {
             if !wanted.contains(&interface) {
@@ -175,8 +188,16 @@ impl Datapath {
                 attach::release(&interface, &self.pins.link(&interface))?;
             }
         }
-        if let Err(error) = self.pins.remove_other_layouts() {
-            tracing::warn!(%error, "maps of another version stay; they only take memory");
+        if let Some(copied) = self.copier.take().map(Copier::finish)
+            && copied.refused > 0
+        {
+            tracing::warn!(
+                flows = copied.refused,
+                "not all flows fit into the new tables: raise daemon.max_flows or max_nat_flows"
+            );
+        }
+        if let Err(error) = self.pins.remove_other_maps() {
+            tracing::warn!(%error, "maps of another daemon stay; they only take memory");
         }
         Ok(())
     }

@@ -6,9 +6,12 @@ use std::{
 };
 
 pub use lb_common::nat::Ticks;
-use lb_common::nat::{Translation, Tuple};
+use lb_common::nat::{Translation, Tuple, state};
 
-use super::translations::{Cursor, Translations};
+use super::{
+    loads::TranslatedCount,
+    translations::{Cursor, Translations},
+};
 
 /// Entries that one pass looks at, in the least: some 50 ms of a processor.
 const LEAST_PASS: u32 = 1 << 16;
@@ -24,13 +27,20 @@ pub struct NatSweep {
     counted: u64,
     flows: u64,
     expired: u64,
+    loads: Option<TranslatedCount>,
 }
 
 impl NatSweep {
     /// At the beginning.
     #[must_use]
     pub const fn new(translations: Translations) -> Self {
-        Self { translations, cursor: Cursor::Start, counted: 0, flows: 0, expired: 0 }
+        Self { translations, cursor: Cursor::Start, counted: 0, flows: 0, expired: 0, loads: None }
+    }
+
+    /// The same, counting the flows of backends too.
+    #[must_use]
+    pub fn counting(self, loads: TranslatedCount) -> Self {
+        Self { loads: Some(loads), ..self }
     }
 
     /// Flows that there were when all were last looked at.
@@ -62,6 +72,11 @@ impl NatSweep {
     }
 
     fn walk_on(&mut self, ticks: Ticks) -> io::Result<()> {
+        if self.cursor == Cursor::Start
+            && let Some(loads) = &mut self.loads
+        {
+            loads.begin();
+        }
         let most = pass_length(self.capacity());
         let mut seen = 0;
         while seen < most && self.cursor != Cursor::End {
@@ -75,6 +90,9 @@ impl NatSweep {
         if self.cursor == Cursor::End {
             self.flows = std::mem::take(&mut self.counted);
             self.cursor = Cursor::Start;
+            if let Some(loads) = &mut self.loads {
+                loads.end();
+            }
         }
         Ok(())
     }
@@ -91,8 +109,20 @@ impl NatSweep {
         if self.is_over(tuple, &entry, ticks)? {
             return self.remove(tuple, &entry);
         }
-        self.counted += u64::from(!tuple.is_answer());
+        self.count(tuple, &entry);
         Ok(())
+    }
+
+    fn count(&mut self, tuple: &Tuple, entry: &Translation) {
+        if tuple.is_answer() {
+            return;
+        }
+        self.counted += 1;
+        if entry.state() & state::COUNTED != 0
+            && let Some(loads) = &mut self.loads
+        {
+            loads.add(entry.backend, entry.generation);
+        }
     }
 
     /// Whether an entry's flow is over. Half of a flow is nothing, unless the other half is just

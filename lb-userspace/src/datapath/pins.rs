@@ -1,12 +1,17 @@
 //! What outlives the daemon, on a BPF file system.
 //!
 //! ```text
-//! PIN_DIR/v2/maps/NAME         the balancer's maps
+//! PIN_DIR/v3/maps/NAME         the balancer's maps
 //! PIN_DIR/links/INTERFACE      the program's attachment to an interface
 //! PIN_DIR/decap/…              the tunnel's far end, see `crate::decap`
 //! ```
 //! The version counts layouts of maps: a daemon with another layout makes its maps beside these, and
 //! then updates the same attachments.
+//!
+//! New maps are made in `maps-new`. Before the first interface uses them they take the place `maps`,
+//! and those that they replace the place `maps-old`, where they stay until the last interface has
+//! left them. So a start that is cut short leaves everything that packets use where the next one
+//! finds it.
 
 use std::{
     fs::{self, File},
@@ -15,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::locks::{self, Holder};
 use nix::{
     fcntl::{Flock, FlockArg},
     mount::{MsFlags, mount},
@@ -22,7 +28,10 @@ use nix::{
 };
 
 /// Version of the layout of all maps.
-const LAYOUT: &str = "v2";
+const LAYOUT: &str = lb_common::layout::VERSION;
+const MAPS: &str = "maps";
+const NEW: &str = "maps-new";
+const OLD: &str = "maps-old";
 
 /// Why the BPF file system cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -39,10 +48,12 @@ pub enum PinError {
         source: io::Error,
     },
     /// Another daemon has them.
-    #[error("another lbd uses {directory}: stop it, or set daemon.pin_dir")]
+    #[error("another lbd{} uses {directory}: stop it, or set daemon.pin_dir", locks::named(.holder.as_ref()))]
     Locked {
         /// The directory.
         directory: PathBuf,
+        /// Who has it, as far as the kernel tells.
+        holder: Option<Holder>,
     },
     /// A file or directory resists.
     #[error("{path}: {source}")]
@@ -68,14 +79,24 @@ impl Pins {
         Self { root: pin_dir.to_owned(), layout: pin_dir.join(LAYOUT) }
     }
 
-    /// Makes the directories, readable by nobody else, and mounts the file system if need be.
+    /// Makes the directory that others are made in, readable by nobody else, and mounts the file
+    /// system if need be.
     pub fn prepare(&self) -> Result<(), PinError> {
         mount_if_missing(&self.root)?;
-        self.finish_replacement()?;
-        for directory in [self.root.clone(), self.layout.clone(), self.maps(), self.links()] {
-            create(&directory)?;
+        create(&self.root)
+    }
+
+    /// Makes the other directories, once they are ours to change. Maps that a start was making when
+    /// it was cut short go: no packet uses them.
+    pub fn recover(&self) -> Result<(), PinError> {
+        for directory in [&self.layout, &self.links()] {
+            create(directory)?;
         }
-        Ok(())
+        Self::remove(&self.new_maps())?;
+        if !self.maps().is_dir() {
+            self.restore_old_maps()?;
+        }
+        create(&self.maps())
     }
 
     /// Whether anything is there.
@@ -84,54 +105,62 @@ impl Pins {
         self.root.exists()
     }
 
-    /// Whether an earlier daemon has left tables, of whatever layout.
+    /// Directories with the maps of earlier daemons, of whatever layout.
     #[must_use]
-    pub fn has_tables(&self) -> bool {
-        let Ok(entries) = fs::read_dir(&self.root) else { return false };
-        let layouts = entries
-            .filter_map(Result::ok)
-            .filter(|entry| entry.file_name().to_str().is_some_and(is_layout));
-        layouts.into_iter().any(|layout| {
-            fs::read_dir(layout.path().join("maps")).is_ok_and(|mut maps| maps.next().is_some())
-        })
+    pub fn sets_of_maps(&self) -> Vec<PathBuf> {
+        let layouts = entries(&self.root).filter(|path| name(path).is_some_and(is_layout));
+        layouts
+            .flat_map(|layout| entries(&layout).collect::<Vec<_>>())
+            .filter(|maps| name(maps).is_some_and(|name| name == MAPS || name.starts_with(OLD)))
+            .filter(|maps| entries(maps).next().is_some())
+            .collect()
     }
 
     /// Keeps other processes from changing what is pinned, as long as the value lives.
     pub fn lock(&self) -> Result<Flock<File>, PinError> {
         let directory = File::open(&self.root)
             .map_err(|source| PinError::File { path: self.root.clone(), source })?;
-        Flock::lock(directory, FlockArg::LockExclusiveNonblock)
-            .map_err(|_| PinError::Locked { directory: self.root.clone() })
+        Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(directory, _)| {
+            PinError::Locked { directory: self.root.clone(), holder: Holder::of(&directory) }
+        })
     }
 
     /// Directory of the balancer's maps.
     #[must_use]
     pub fn maps(&self) -> PathBuf {
-        self.layout.join("maps")
+        self.layout.join(MAPS)
     }
 
     /// Directory of maps that are made while others are in use. bpffs refuses names with dots.
     #[must_use]
     pub fn new_maps(&self) -> PathBuf {
-        self.layout.join("maps-new")
+        self.layout.join(NEW)
     }
 
-    /// Puts new maps in the place of the old ones. The attachments have the new ones already: cut
-    /// short at any point, [`Pins::finish_replacement`] leaves those.
-    pub fn replace_maps(&self) -> Result<(), PinError> {
-        let old = self.layout.join("maps-old");
-        rename(&self.maps(), &old)?;
-        rename(&self.new_maps(), &self.maps())?;
-        Self::remove(&old)
+    /// Directory of maps that others have taken the place of: of the last ones, and of those that
+    /// starts before have not come to remove.
+    fn old_maps(&self, number: u32) -> PathBuf {
+        self.layout.join(if number == 0 { OLD.to_owned() } else { format!("{OLD}-{number}") })
     }
 
-    /// Ends a replacement of maps that was cut short.
-    pub fn finish_replacement(&self) -> Result<(), PinError> {
-        let old = self.layout.join("maps-old");
-        if old.is_dir() && !self.maps().is_dir() {
-            rename(&self.new_maps(), &self.maps())?;
+    /// Puts new maps in the place of the old ones, which stay beside them.
+    pub fn put_in_force(&self) -> Result<(), PinError> {
+        if fs::remove_dir(self.maps()).is_err() {
+            let free = (0..).map(|number| self.old_maps(number)).find(|old| !old.exists());
+            rename(&self.maps(), &free.expect("one of four thousand million names is free"))?;
         }
-        Self::remove(&old)
+        rename(&self.new_maps(), &self.maps())
+    }
+
+    /// Takes new maps out of the place of old ones again: no packet has used them.
+    pub fn take_out_of_force(&self) -> Result<(), PinError> {
+        Self::remove(&self.maps())?;
+        self.restore_old_maps()
+    }
+
+    fn restore_old_maps(&self) -> Result<(), PinError> {
+        let last = (0..).map(|number| self.old_maps(number)).take_while(|old| old.exists()).last();
+        last.map_or(Ok(()), |old| rename(&old, &self.maps()))
     }
 
     /// Directory of attachments.
@@ -174,17 +203,18 @@ impl Pins {
         }
     }
 
-    /// Removes the maps of other layouts, which no attachment uses once all run this one's program.
-    pub fn remove_other_layouts(&self) -> Result<(), PinError> {
-        let failed = |source| PinError::File { path: self.root.clone(), source };
-        for entry in fs::read_dir(&self.root).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            let name = entry.file_name();
-            if name.to_str().is_some_and(|name| name != LAYOUT && is_layout(name)) {
-                Self::remove(&entry.path())?;
-            }
+    /// Removes maps that no attachment uses once all run the program with those in force.
+    pub fn remove_other_maps(&self) -> Result<(), PinError> {
+        for maps in self.sets_of_maps().iter().filter(|maps| **maps != self.maps()) {
+            Self::remove(maps)?;
         }
-        Ok(())
+        self.remove_other_layouts()
+    }
+
+    fn remove_other_layouts(&self) -> Result<(), PinError> {
+        let is_other =
+            |path: &PathBuf| name(path).is_some_and(|name| name != LAYOUT && is_layout(name));
+        entries(&self.root).filter(is_other).try_for_each(|other| Self::remove(&other))
     }
 
     /// Removes the directories that have nothing in them.
@@ -204,6 +234,15 @@ impl Pins {
         let _ = fs::remove_dir(&self.root);
         Ok(())
     }
+}
+
+/// What is in a directory, if it is one.
+fn entries(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    fs::read_dir(directory).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn name(path: &Path) -> Option<&str> {
+    path.file_name()?.to_str()
 }
 
 /// Whether this is the name of a layout's directory.
@@ -251,6 +290,64 @@ fn is_bpf(path: &Path) -> bool {
 mod tests {
     use super::*;
 
+    fn make(root: &Path, maps: &str) {
+        fs::create_dir_all(root.join(maps)).expect("room");
+        fs::write(root.join(maps).join("SLOTS"), maps).expect("room");
+    }
+
+    /// Where the maps are that were made in each of these places.
+    fn places(root: &Path) -> Vec<(String, String)> {
+        let pins = Pins::new(root);
+        let place = |maps: PathBuf| {
+            let made = fs::read_to_string(maps.join("SLOTS")).expect("made");
+            let place = maps.strip_prefix(root).expect("below").display().to_string();
+            (place.replace(LAYOUT, "own"), made.replace(LAYOUT, "own"))
+        };
+        let mut places: Vec<_> = pins.sets_of_maps().into_iter().map(place).collect();
+        places.sort();
+        places
+    }
+
+    fn pair(place: &str, made: &str) -> (String, String) {
+        (place.to_owned(), made.to_owned())
+    }
+
+    #[test]
+    fn maps_stay_beside_those_that_take_their_place_until_these_are_used() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (root, pins) = (directory.path(), Pins::new(directory.path()));
+        pins.recover().expect("its own");
+        let new = format!("{LAYOUT}/maps-new");
+        make(root, "v1/maps");
+        make(root, &new);
+        assert_eq!(places(root), [pair("v1/maps", "v1/maps")], "new ones are nobody's yet");
+        pins.put_in_force().expect("its own");
+        let (first, former) = (pair("own/maps", "own/maps-new"), pair("v1/maps", "v1/maps"));
+        assert_eq!(places(root), [first, former.clone()]);
+
+        // Others take their place, once more and for good.
+        make(root, &new);
+        pins.put_in_force().expect("its own");
+        let olds = [pair("own/maps", "own/maps-new"), pair("own/maps-old", "own/maps-new"), former];
+        assert_eq!(places(root), olds);
+        pins.take_out_of_force().expect("its own");
+        assert_eq!(places(root).len(), 2);
+        pins.remove_other_maps().expect("its own");
+        assert_eq!(places(root), [pair("own/maps", "own/maps-new")]);
+    }
+
+    #[test]
+    fn a_start_that_was_cut_short_is_undone() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (root, pins) = (directory.path(), Pins::new(directory.path()));
+        // Between the two steps of taking the place.
+        make(root, &format!("{LAYOUT}/maps-old"));
+        make(root, &format!("{LAYOUT}/maps-new"));
+        pins.recover().expect("its own");
+        assert_eq!(places(root), [pair("own/maps", "own/maps-old")]);
+        assert!(!pins.new_maps().exists());
+    }
+
     /// Pins with maps of three layouts, an attachment and a tunnel's far end.
     fn pins(root: &Path) -> Pins {
         let pins = Pins::new(root);
@@ -277,9 +374,9 @@ mod tests {
     fn maps_of_other_layouts_go_and_nothing_else() {
         let directory = tempfile::tempdir().expect("a directory");
         let pins = pins(directory.path());
-        assert!(pins.has_tables());
-        pins.remove_other_layouts().expect("its own");
-        assert!(!pins.has_tables(), "those of this layout are empty");
+        assert_eq!(pins.sets_of_maps().len(), 2, "those of this layout are empty");
+        pins.remove_other_maps().expect("its own");
+        assert!(pins.sets_of_maps().is_empty());
         assert_eq!(names(directory.path()), ["decap", "links", LAYOUT, "vlan"]);
         assert!(pins.maps().is_dir());
     }

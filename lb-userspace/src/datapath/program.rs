@@ -13,7 +13,9 @@ use aya::{
 use lb_common::{
     Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Verdict,
     bucket::{Bucket, SourceBuckets},
-    flow::InsertBudget,
+    flow::{FlowCounters, InsertBudget},
+    layout::Layout,
+    load::{Load, Rotation},
     nat::{Translation, Tuple},
     policy::{RulePrefix, ServerKey},
     ranges::RangeLine,
@@ -24,12 +26,14 @@ use super::{
     arrays::{Arrays, Lengths},
     counters::TrafficCounters,
     keyed::{KernelMap, Keyed, PrefixesMap, RulesMap, ServersMap},
+    map_memory::{self, MapMemory, mebibytes},
     mapped::{Mapped, Value},
 };
 use crate::config::Limits;
 
 /// Maps that packets and daemon share, in the order of their files in `lb-ebpf`.
-pub const MAPS: [&str; 19] = [
+pub const MAPS: [&str; 23] = [
+    "LAYOUT",
     "SETTINGS",
     "SERVICES",
     "SLOTS",
@@ -37,6 +41,9 @@ pub const MAPS: [&str; 19] = [
     "FLOWS",
     "INSERT_BUDGET",
     "REPLY_BUDGET",
+    "FLOW_COUNTERS",
+    "LOADS",
+    "ROTATIONS",
     "POLICIES",
     "RANGES",
     "FRAGMENTS",
@@ -57,6 +64,24 @@ pub enum LoadError {
     /// The kernel refused maps or object.
     #[error("the kernel refused the XDP program: {0}")]
     Refused(#[from] Box<EbpfError>),
+    /// A map cannot be made.
+    #[error(
+        "map {name} cannot be made: it needs {}, all maps together {}: {source}: {}let lbd have \
+         more memory (its cgroup, the machine)",
+        mebibytes(*.bytes), mebibytes(*.all), lower(*.setting)
+    )]
+    NoMemory {
+        /// Its name.
+        name: &'static str,
+        /// Bytes that it needs.
+        bytes: u64,
+        /// Bytes that all maps need.
+        all: u64,
+        /// What makes it smaller.
+        setting: Option<&'static str>,
+        /// What the kernel said.
+        source: io::Error,
+    },
     /// The kernel's verifier refused the program.
     #[error("the kernel refused the XDP program: {0}")]
     Unverified(#[from] Box<aya::programs::ProgramError>),
@@ -87,6 +112,8 @@ pub struct Loaded {
     pub ebpf: Ebpf,
     /// The arrays that the daemon writes.
     pub arrays: Arrays,
+    /// What lies where in them.
+    pub layout: Mapped<Layout>,
     /// The counters that it reads.
     pub counters: TrafficCounters,
     /// Memory of all maps in bytes, as the kernel accounts it.
@@ -97,23 +124,28 @@ pub struct Loaded {
 /// and others are pinned there; see [`are_compatible`].
 pub fn load(object: &[u8], limits: &Limits, pins: Option<&Path>) -> Result<Loaded, LoadError> {
     let lengths = Lengths::from(limits);
-    let shapes = shapes(&lengths, limits);
+    let shapes = shapes(limits);
     let paths: Vec<(&str, PathBuf)> =
         pins.iter().flat_map(|pins| MAPS.map(|name| (name, pins.join(name)))).collect();
     let mut loader = EbpfLoader::new();
     // Only the counts of the log are of interest; a refusal brings its own.
     loader.verifier_log_level(VerifierLogLevel::STATS);
-    for (name, entries, _) in &shapes {
-        loader.map_max_entries(name, *entries);
+    for shape in &shapes {
+        loader.map_max_entries(shape.name, shape.entries);
     }
     for (name, path) in &paths {
         loader.map_pin_path(name, path.as_path());
     }
-    let mut ebpf = loader.load(object).map_err(Box::new)?;
-    let map_bytes = MAPS.iter().filter_map(|name| ebpf.map(name)).map(memory).sum();
+    let mut ebpf = loader.load(object).map_err(|error| refused(error, limits))?;
+    let sizes = MAPS.iter().filter_map(|name| Some((name, memory(ebpf.map(name)?))));
+    let map_bytes = sizes
+        .inspect(|(map, bytes)| tracing::debug!(map, bytes, "memory"))
+        .map(|(_, bytes)| bytes)
+        .sum();
     let arrays = arrays(&ebpf, &lengths)?;
+    let layout = mapped(&ebpf, "LAYOUT", 1)?;
     let counters = TrafficCounters::take(&mut ebpf)?;
-    Ok(Loaded { ebpf, arrays, counters, map_bytes })
+    Ok(Loaded { ebpf, arrays, layout, counters, map_bytes })
 }
 
 /// What the writer fills of an object that is loaded.
@@ -124,6 +156,8 @@ pub fn arrays(ebpf: &Ebpf, lengths: &Lengths) -> Result<Arrays, LoadError> {
         slots: mapped(ebpf, "SLOTS", lengths.slots)?,
         backends: mapped(ebpf, "BACKENDS", lengths.backends)?,
         flows: mapped(ebpf, "FLOWS", lengths.flows)?,
+        loads: mapped(ebpf, "LOADS", lengths.backends)?,
+        rotations: mapped(ebpf, "ROTATIONS", lengths.policies)?,
         policies: mapped(ebpf, "POLICIES", lengths.policies)?,
         ranges: mapped(ebpf, "RANGES", lengths.ranges)?,
         fragments: mapped(ebpf, "FRAGMENTS", lengths.fragments)?,
@@ -139,13 +173,83 @@ pub fn arrays(ebpf: &Ebpf, lengths: &Lengths) -> Result<Arrays, LoadError> {
 /// asks. aya uses a pinned map again without a look at either.
 #[must_use]
 pub fn are_compatible(pins: &Path, limits: &Limits) -> bool {
-    shapes(&Lengths::from(limits), limits).iter().all(|(name, entries, value)| {
-        MapInfo::from_pin(pins.join(name)).is_ok_and(|info| {
-            info.max_entries() == *entries
-                && info.value_size() as usize == *value
-                && info.key_size() as usize == key_size(name)
+    shapes(limits).iter().all(|shape| {
+        MapInfo::from_pin(pins.join(shape.name)).is_ok_and(|info| {
+            info.max_entries() == shape.entries
+                && info.value_size() as usize == shape.value
+                && info.key_size() as usize == shape.key
         })
     })
+}
+
+/// Which kind of map it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Values by index, shared with the daemon's memory.
+    Array,
+    /// Values by index, for each processor its own.
+    PerCpuArray,
+    /// Values by key.
+    Hash,
+    /// Values by prefix.
+    Prefixes,
+}
+
+/// What a map is to be like.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Its name.
+    pub(super) name: &'static str,
+    /// How many values it holds.
+    pub(super) entries: u32,
+    /// Bytes of a key.
+    pub(super) key: usize,
+    /// Bytes of a value.
+    pub(super) value: usize,
+    /// Its kind.
+    pub(super) kind: Kind,
+}
+
+/// The shapes of all maps.
+pub(super) fn shapes(limits: &Limits) -> [Shape; MAPS.len()] {
+    values(&Lengths::from(limits), limits).map(|(name, entries, value)| Shape {
+        name,
+        entries,
+        key: key_size(name),
+        value,
+        kind: kind(name),
+    })
+}
+
+fn kind(name: &str) -> Kind {
+    match name {
+        "INSERT_BUDGET" | "REPLY_BUDGET" | "FLOW_COUNTERS" | "SERVICE_COUNTERS"
+        | "BACKEND_COUNTERS" | "VERDICTS" => Kind::PerCpuArray,
+        "SERVERS" | "TRANSLATIONS" => Kind::Hash,
+        "SOURCE_RULES" | "PREFIXES" => Kind::Prefixes,
+        _ => Kind::Array,
+    }
+}
+
+/// A refusal in words about the map that it is about.
+fn refused(error: EbpfError, limits: &Limits) -> LoadError {
+    let EbpfError::MapError(MapError::CreateError { name, io_error: source }) = error else {
+        return LoadError::Refused(Box::new(error));
+    };
+    let maps = map_memory::planned(limits);
+    let all = map_memory::sum(&maps);
+    match maps.into_iter().find(|map| map.name == name) {
+        Some(MapMemory { name, bytes, setting }) => {
+            LoadError::NoMemory { name, bytes, all, setting, source }
+        }
+        None => {
+            LoadError::Refused(Box::new(MapError::CreateError { name, io_error: source }.into()))
+        }
+    }
+}
+
+fn lower(setting: Option<&str>) -> String {
+    setting.map_or_else(String::new, |setting| format!("lower {setting}, or "))
 }
 
 /// Size of a map's keys; arrays have indices.
@@ -160,8 +264,9 @@ fn key_size(name: &str) -> usize {
 }
 
 /// Name, number of entries and size of a value of each map.
-fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MAPS.len()] {
+fn values(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MAPS.len()] {
     [
+        ("LAYOUT", 1, size_of::<Layout>()),
         ("SETTINGS", 1, size_of::<Settings>()),
         ("SERVICES", lengths.services, size_of::<Service>()),
         ("SLOTS", lengths.slots, size_of::<SlotLine>()),
@@ -169,6 +274,9 @@ fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MA
         ("FLOWS", lengths.flows, size_of::<FlowSet>()),
         ("INSERT_BUDGET", 1, size_of::<InsertBudget>()),
         ("REPLY_BUDGET", 1, size_of::<InsertBudget>()),
+        ("FLOW_COUNTERS", 1, size_of::<FlowCounters>()),
+        ("LOADS", lengths.backends, size_of::<Load>()),
+        ("ROTATIONS", lengths.policies, size_of::<Rotation>()),
         ("POLICIES", lengths.policies, size_of::<Policy>()),
         ("RANGES", lengths.ranges, size_of::<RangeLine>()),
         ("FRAGMENTS", lengths.fragments, size_of::<FlowSet>()),
@@ -182,6 +290,11 @@ fn shapes(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MA
         ("BACKEND_COUNTERS", lengths.backends, size_of::<Counters>()),
         ("VERDICTS", Verdict::COUNT as u32, size_of::<u64>()),
     ]
+}
+
+/// The flow cache once more, for who fills it beside the tables.
+pub(super) fn flows(ebpf: &Ebpf, limits: &Limits) -> Result<Mapped<FlowSet>, LoadError> {
+    mapped(ebpf, "FLOWS", Lengths::from(limits).flows)
 }
 
 fn mapped<T: Value>(ebpf: &Ebpf, name: &'static str, len: u32) -> Result<Mapped<T>, LoadError> {

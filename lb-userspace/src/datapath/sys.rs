@@ -51,6 +51,13 @@ pub(super) fn open_pin(path: &Path) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// The interface that a link of XDP leads to; an error if there is none any more.
+pub(super) fn interface_of(link: BorrowedFd<'_>) -> io::Result<u32> {
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
+    let index = text.lines().find_map(|line| line.strip_prefix("ifindex:")?.trim().parse().ok());
+    index.filter(|index| *index != 0).ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
 /// Detaches a link at once (kernel 5.9). One whose interface is gone is detached already.
 pub(super) fn detach_link(link: BorrowedFd<'_>) -> io::Result<()> {
     bpf(BPF_LINK_DETACH, &(link.as_raw_fd() as u32)).map(drop)

@@ -43,6 +43,11 @@ impl Translations {
         Ok(Self { map: map.fd().as_fd().try_clone_to_owned().map_err(refused)?, entries })
     }
 
+    /// A map of translated flows with so many entries.
+    pub(super) const fn of_map(map: OwnedFd, entries: u32) -> Self {
+        Self { map, entries }
+    }
+
     /// Flows that fit.
     #[must_use]
     pub const fn capacity(&self) -> u32 {
@@ -52,6 +57,11 @@ impl Translations {
     /// The entry of a tuple.
     pub fn get(&self, tuple: &Tuple) -> io::Result<Option<Translation>> {
         map_calls::get(self.map.as_fd(), tuple, Translation::default())
+    }
+
+    /// Adds an entry, or replaces the one that is there.
+    pub(super) fn insert(&self, tuple: &Tuple, entry: &Translation) -> io::Result<()> {
+        map_calls::set(self.map.as_fd(), tuple, entry)
     }
 
     /// Removes an entry, if it is there.

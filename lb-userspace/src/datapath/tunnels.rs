@@ -68,12 +68,13 @@ impl Tunnels {
     /// nothing but the next hop would differ.
     pub(super) fn renew(&self, entry: &Backend, source: Address) -> Option<Backend> {
         let forward = entry.forward()?;
-        let new = self.entry(entry.service, entry.generation(), forward, entry.address(), source);
+        let new = self.entry(entry.service(), entry.generation(), forward, entry.address(), source);
         let new = match forward {
             Forward::Gue => new,
             Forward::L2 | Forward::Ipip | Forward::Nat => new.at_port(entry.port()),
         };
         let shown = |entry: &Backend| (entry.source_address(), entry.spread_mask(), entry.port());
+        new.set_stance(entry.stance());
         (shown(entry) != shown(&new)).then_some(new)
     }
 }

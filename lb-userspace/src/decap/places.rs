@@ -18,7 +18,7 @@ use lb_common::{
     decap::{LocalAddress, MAX_ADDRESSES, MAX_SOURCES, SourcePrefix},
 };
 
-use super::{ADDRESSES, GUE_PORT, SOURCES, VERDICTS};
+use super::{ADDRESSES, GUE_PORT, SECOND_CHANCE, SOURCES, VERDICTS};
 use crate::datapath::pins::{self, PinError, Pins};
 
 const ROOT: &str = "decap";
@@ -137,10 +137,11 @@ fn remove_empty_above(directory: &Path) {
 }
 
 /// Bytes of key and value, and number of entries of each map.
-const SHAPES: [(&str, (u32, u32, u32)); 4] = [
+const SHAPES: [(&str, (u32, u32, u32)); 5] = [
     // The key of a trie begins with its length in bits.
     (SOURCES, (4 + size_of::<SourcePrefix>() as u32, 4, MAX_SOURCES as u32)),
     (ADDRESSES, (size_of::<LocalAddress>() as u32, 4, MAX_ADDRESSES as u32)),
     (GUE_PORT, (4, 4, 1)),
+    (SECOND_CHANCE, (4, 4, 1)),
     (VERDICTS, (4, 8, DecapVerdict::COUNT as u32)),
 ];

@@ -14,7 +14,7 @@ pub use encode::encode;
 pub use format::Format;
 pub use process::Process;
 pub use report::{
-    BACKEND_STATES, BackendReport, ConfigReport, InterfaceReport, NatFlowReport, Report,
-    ServiceReport, SourceReport, TableReport,
+    BACKEND_STATES, BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
+    Report, ServiceReport, SourceReport, TableReport,
 };
 pub use server::{Observer, ReportFuture, serve};

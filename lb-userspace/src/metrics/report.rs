@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use lb_common::{Counters, Verdict};
 
 use super::{CheckMetrics, Process};
+use crate::datapath::counters::FlowCacheCounts;
 
 /// Everything that metrics tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,7 +48,7 @@ pub struct ServiceReport {
 }
 
 /// What a backend's state can be.
-pub const BACKEND_STATES: [&str; 5] = ["up", "down", "drain", "maint", "starting"];
+pub const BACKEND_STATES: [&str; 6] = ["up", "down", "drain", "maint", "starting", "standby"];
 
 /// A backend of a service.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,6 +114,19 @@ pub struct TableReport {
     pub map_bytes: u64,
     /// Translated flows.
     pub nat_flows: NatFlowReport,
+    /// The flow cache.
+    pub flow_cache: FlowCacheReport,
+}
+
+/// The flow cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowCacheReport {
+    /// Places that were taken when they were last looked at.
+    pub entries: u64,
+    /// Places that there are.
+    pub capacity: u64,
+    /// What packets have counted.
+    pub counts: FlowCacheCounts,
 }
 
 /// The table of translated flows.

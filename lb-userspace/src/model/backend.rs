@@ -11,6 +11,9 @@ use super::{ServiceName, Vip};
 /// A share of traffic in proportion to the other backends' weights; 0 takes no new flows.
 pub type Weight = u16;
 
+/// Which of a service's backends serve: those with the lowest number of which any does.
+pub type Priority = u8;
+
 /// The weight of a backend that names none.
 pub const DEFAULT_WEIGHT: Weight = 100;
 
@@ -23,13 +26,15 @@ pub struct Backend {
     #[serde(default = "default_weight")]
     pub weight: Weight,
     /// Its port, where packets are translated; 0 is the one that clients reach.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub port: u16,
+    /// When its turn comes, see [`super::Scheduler::PrimaryBackup`].
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub priority: Priority,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
-const fn is_zero(port: &u16) -> bool {
-    *port == 0
+fn is_none<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 const fn default_weight() -> Weight {

@@ -5,7 +5,10 @@ use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
 use lb_common::{Forward, ServiceKey, service};
 use serde::{Deserialize, Serialize};
 
-use super::{Backend, BackendRule, HealthCheck, NoBackend, Policy, Ports, SourceConfig, Vip};
+use super::{
+    Backend, BackendRule, FlowRules, HealthCheck, NoBackend, Policy, Ports, Scheduler,
+    SourceConfig, Vip,
+};
 
 /// A service's name: 1 to 63 letters, digits, dots, hyphens and underscores.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -111,8 +114,14 @@ pub struct Service {
     pub source: Option<SourceConfig>,
     /// How long flows that began before a change of the table keep their former backend at least.
     pub flow_grace: Duration,
+    /// What becomes of the flows of a backend that takes no new ones any more.
+    pub flow_rules: FlowRules,
     /// What it asks for beyond sending packets to backends.
     pub policy: Policy,
+    /// How new flows find their backend.
+    pub scheduler: Scheduler,
+    /// Slots of its table, a power of two; `None` goes by the number of its backends.
+    pub table_slots: Option<u32>,
     /// Backends that the configuration or the operator names, each address once.
     pub backends: Vec<Backend>,
 }

@@ -31,7 +31,7 @@ pub(super) fn parse(
     };
     let mut draft = Draft::new(rule);
     for entry in entries {
-        draft.add(&entry.address, entry.weight)?;
+        draft.add(&entry.address, entry.weight, entry.priority)?;
     }
     Ok(draft.finish())
 }
@@ -53,6 +53,7 @@ struct Toml {
 struct Entry {
     address: String,
     weight: Option<i64>,
+    priority: Option<i64>,
 }
 
 fn placed(text: &str, error: &toml::de::Error) -> String {
@@ -121,6 +122,11 @@ mod tests {
                 "a.json",
                 b"{\"backends\":[{\"address\":\"10.0.1.1\",\"weight\":1.5}]}",
                 "invalid type",
+            ),
+            (
+                "a.toml",
+                b"[[backend]]\naddress = \"10.0.1.1\"\npriority = 256\n",
+                "the priority 256",
             ),
             ("a.json", b"{\"backends\":[{\"address\":\"10.0.\\u00001\"}]}", "entry `10.0.\\01`"),
             ("a.json", b"{\"backends\":[{\"address\":\"10.200.0.1\"}]}", "entry `10.200.0.1`"),

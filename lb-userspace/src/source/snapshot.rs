@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 use serde::{Deserialize, Serialize};
 
 use super::SourceError;
-use crate::model::{Backend, BackendRule, BadBackend, DEFAULT_WEIGHT, Weight};
+use crate::model::{Backend, BackendRule, BadBackend, DEFAULT_WEIGHT, Priority, Weight};
 
 /// Entries that one answer may have at most: ids of backends are 16 bits wide and 0 is nobody.
 pub const MAX_ENTRIES: usize = 65_535;
@@ -29,6 +29,9 @@ pub enum EntryProblem {
     /// The weight is outside its range.
     #[error("the weight {0} is not a number from 0 to 65535")]
     Weight(i64),
+    /// The priority is outside its range.
+    #[error("the priority {0} is not a number from 0 to 255")]
+    Priority(i64),
     /// What is said about the backend cannot be read.
     #[error("its value is not understood: {0}")]
     Value(String),
@@ -42,16 +45,21 @@ pub enum EntryProblem {
 pub(super) struct Draft {
     rule: BackendRule,
     entries: usize,
-    weights: BTreeMap<IpAddr, Weight>,
+    backends: BTreeMap<IpAddr, Backend>,
 }
 
 impl Draft {
     pub(super) fn new(rule: BackendRule) -> Self {
-        Self { rule, entries: 0, weights: BTreeMap::new() }
+        Self { rule, entries: 0, backends: BTreeMap::new() }
     }
 
     /// Adds an entry. Of several for one address the first counts, however they spell it.
-    pub(super) fn add(&mut self, address: &str, weight: Option<i64>) -> Result<(), SourceError> {
+    pub(super) fn add(
+        &mut self,
+        address: &str,
+        weight: Option<i64>,
+        priority: Option<i64>,
+    ) -> Result<(), SourceError> {
         let refused = |problem| SourceError::entry(address.as_bytes(), problem);
         self.entries += 1;
         if self.entries > MAX_ENTRIES {
@@ -64,13 +72,16 @@ impl Draft {
         let weight = weight.map_or(Ok(DEFAULT_WEIGHT), |weight| {
             Weight::try_from(weight).map_err(|_| refused(EntryProblem::Weight(weight)))
         })?;
-        self.weights.entry(parsed).or_insert(weight);
+        let priority = priority.map_or(Ok(0), |priority| {
+            Priority::try_from(priority).map_err(|_| refused(EntryProblem::Priority(priority)))
+        })?;
+        let backend = Backend { address: parsed, weight, port: 0, priority };
+        self.backends.entry(parsed).or_insert(backend);
         Ok(())
     }
 
     pub(super) fn finish(self) -> Snapshot {
-        let backend = |(address, weight)| Backend { address, weight, port: 0 };
-        Snapshot { backends: self.weights.into_iter().map(backend).collect() }
+        Snapshot { backends: self.backends.into_values().collect() }
     }
 }
 
@@ -94,8 +105,8 @@ mod tests {
     #[test]
     fn refuses_what_cannot_be_translated() {
         let mut draft = Draft::new(rule(Forward::Nat));
-        draft.add("::ffff:10.0.1.11", None).expect("the service's IP version");
-        let error = draft.add("fd00:1::11", None).expect_err("another one").to_string();
+        draft.add("::ffff:10.0.1.11", None, None).expect("the service's IP version");
+        let error = draft.add("fd00:1::11", None, None).expect_err("another one").to_string();
         assert!(error.contains("`fd00:1::11`") && error.contains("the same family"), "{error}");
     }
 
@@ -108,7 +119,7 @@ mod tests {
             ("::ffff:10.0.1.12", Some(8)),
             ("10.0.1.3", Some(0)),
         ] {
-            draft.add(address, weight).expect("good entry");
+            draft.add(address, weight, None).expect("good entry");
         }
         let found: Vec<_> = draft
             .finish()
@@ -136,7 +147,7 @@ mod tests {
             "",
             "fe80::1%eth0",
         ] {
-            let error = draft().add(address, None).expect_err(address).to_string();
+            let error = draft().add(address, None, None).expect_err(address).to_string();
             assert!(error.contains(&format!("`{address}`")), "{error}");
         }
     }
@@ -144,19 +155,32 @@ mod tests {
     #[test]
     fn refuses_weights_out_of_range() {
         for weight in [-1, 65_536, i64::MIN, i64::MAX] {
-            let error = draft().add("10.0.0.1", Some(weight)).expect_err("out of range");
+            let error = draft().add("10.0.0.1", Some(weight), None).expect_err("out of range");
             assert!(error.to_string().contains(&weight.to_string()), "{error}");
         }
-        draft().add("10.0.0.1", Some(65_535)).expect("the largest weight");
+        draft().add("10.0.0.1", Some(65_535), None).expect("the largest weight");
+    }
+
+    #[test]
+    fn a_priority_is_a_byte() {
+        for priority in [-1, 256] {
+            let error = draft().add("10.0.0.1", None, Some(priority)).expect_err("out of range");
+            assert!(error.to_string().contains(&format!("priority {priority}")), "{error}");
+        }
+        let mut draft = draft();
+        draft.add("10.0.0.1", None, Some(255)).expect("the last");
+        draft.add("10.0.0.2", None, None).expect("the usual");
+        let priorities: Vec<_> = draft.finish().backends.iter().map(|b| b.priority).collect();
+        assert_eq!(priorities, [255, 0]);
     }
 
     #[test]
     fn refuses_one_entry_too_many() {
         let mut draft = draft();
         for _ in 0..MAX_ENTRIES {
-            draft.add("10.0.0.1", None).expect("there is room");
+            draft.add("10.0.0.1", None, None).expect("there is room");
         }
-        assert_eq!(draft.add("10.0.0.1", None), Err(SourceError::TooMany));
+        assert_eq!(draft.add("10.0.0.1", None, None), Err(SourceError::TooMany));
     }
 
     proptest! {
@@ -166,7 +190,7 @@ mod tests {
         ) {
             let mut draft = draft();
             for (address, weight) in &entries {
-                if let Err(error) = draft.add(address, *weight) {
+                if let Err(error) = draft.add(address, *weight, None) {
                     prop_assert!(!error.to_string().contains(char::is_control), "{}", error);
                 }
             }

@@ -2,18 +2,25 @@
 
 mod daemon;
 mod fields;
+mod flow_rules;
 mod health_check;
 mod policy;
+mod scheduler;
 mod service;
 mod source;
 mod together;
 
 use std::{collections::BTreeMap, ops::Range};
 
+use lb_common::policy::Scheduler;
 use toml::Spanned;
 
 use super::{Config, ConfigError, Limits, error::Fault, raw};
-use crate::{datapath::arrays::RULES, model::Service, selection};
+use crate::{
+    datapath::{arrays::RULES, schedulers},
+    model::Service,
+    selection,
+};
 use fields::{Checked, fault};
 
 pub(super) use service::service;
@@ -76,6 +83,7 @@ struct Excess {
 /// Whether so many services and backends fit into the tables; the error says which limit to raise.
 pub fn check_service_limits(services: &[Service], limits: &Limits) -> Result<(), String> {
     check_rules(services)?;
+    check_compared(services)?;
     match excess(services, limits) {
         Some(Excess { noun, have, limit }) => {
             Err(format!("{have} {noun}, but daemon.max_{noun} is {limit}: raise it"))
@@ -95,12 +103,36 @@ fn check_rules(services: &[Service]) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether packets of a service can look at all of its backends, if its scheduler has them do so.
+fn check_compared(services: &[Service]) -> Result<(), String> {
+    const MOST: usize = Scheduler::MOST_COMPARED as usize;
+
+    let is_too_long = |service: &&Service| {
+        service.scheduler.in_packets().compares() && service.backends.len() > MOST
+    };
+    services.iter().find(is_too_long).map_or(Ok(()), |service| {
+        Err(format!(
+            "service `{}` has {} backends, but \"{}\" compares at most {MOST}: take \
+             \"two-choices\", or several services",
+            service.name,
+            service.backends.len(),
+            service.scheduler.name()
+        ))
+    })
+}
+
 /// Whether the tables hold all that the file names, with the place of the limit.
 pub(super) fn limits(file: &str, config: &Config) -> Result<(), ConfigError> {
     check_rules(&config.services).map_err(|message| ConfigError {
         file: file.to_owned(),
         line: 0,
         field: "service.allow".to_owned(),
+        message,
+    })?;
+    check_compared(&config.services).map_err(|message| ConfigError {
+        file: file.to_owned(),
+        line: 0,
+        field: "service.scheduler".to_owned(),
         message,
     })?;
     match excess(&config.services, &config.daemon.limits) {
@@ -115,9 +147,15 @@ pub(super) fn limits(file: &str, config: &Config) -> Result<(), ConfigError> {
     }
 }
 
-/// Slots of all tables, and of the largest once more: a change is made beside what packets see.
+/// Slots of all tables with their schedulers' lists, and of the largest once more: a change is made
+/// beside what packets see.
 fn slots(services: &[Service]) -> usize {
-    let sizes = || services.iter().map(|service| 1 << selection::size_bits(service.backends.len()));
+    let size = |service: &Service| {
+        let members = service.backends.len();
+        let table = service.table_slots.unwrap_or(1 << selection::size_bits(members));
+        table as usize + schedulers::most_slots(service.scheduler.in_packets(), members)
+    };
+    let sizes = || services.iter().map(size);
     sizes().sum::<usize>() + sizes().max().unwrap_or_default()
 }
 

@@ -10,8 +10,8 @@ use super::fields::{Checked, fault, number, one_of};
 use crate::{
     config::raw,
     model::{
-        BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, Protocol, UdpFlows,
-        Vip,
+        BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, Protocol, Scheduler,
+        UdpFlows, Vip,
     },
 };
 
@@ -23,9 +23,13 @@ pub(super) struct Facts {
 }
 
 /// Takes a policy out of a service, with the identifiers of its backends.
-pub(super) fn policy(raw: &mut raw::Service, facts: &Facts) -> Checked<Policy> {
+pub(super) fn policy(
+    raw: &mut raw::Service,
+    facts: &Facts,
+    scheduler: Scheduler,
+) -> Checked<Policy> {
     let sources = sources::sources(raw.allow.take(), raw.deny.take(), facts.vip)?;
-    let udp_flows = udp::udp_flows(raw, facts)?;
+    let udp_flows = udp::udp_flows(raw, facts, scheduler)?;
     let limits_at = [&raw.max_new_flows, &raw.max_new_flows_per_source];
     let begins = facts.protocol == Protocol::Tcp
         || facts.forward == Forward::Nat
@@ -55,7 +59,7 @@ pub(super) fn policy(raw: &mut raw::Service, facts: &Facts) -> Checked<Policy> {
             &[("drop", NoBackend::Drop), ("refuse", NoBackend::Refuse)],
             NoBackend::Drop,
         )?,
-        fragments: fragments(raw.fragments.take(), facts, &udp_flows)?,
+        fragments: fragments(raw.fragments.take(), facts, &udp_flows, scheduler)?,
         udp_flows,
         ping: one_of(
             raw.ping.take(),
@@ -97,14 +101,18 @@ fn fragments(
     raw: Option<Spanned<String>>,
     facts: &Facts,
     udp_flows: &UdpFlows,
+    scheduler: Scheduler,
 ) -> Checked<Fragments> {
     let field = "service.fragments";
     let Some(raw) = raw else { return Ok(Fragments::Track) };
     let choices = [("track", Fragments::Track), ("by-address", Fragments::ByAddress)];
     let chosen = one_of(Some(raw.clone()), field, &choices, Fragments::Track)?;
     let other = match (facts.forward, udp_flows) {
-        (Forward::Nat, _) => "forward = \"nat\"",
-        (_, UdpFlows::Quic { .. }) => "udp_flows = \"quic\"",
+        (Forward::Nat, _) => "forward = \"nat\"".to_owned(),
+        (_, UdpFlows::Quic { .. }) => "udp_flows = \"quic\"".to_owned(),
+        _ if scheduler.remembers() && scheduler.affinity().is_none() => {
+            format!("scheduler = \"{}\"", scheduler.name())
+        }
         _ => return Ok(chosen),
     };
     if chosen == Fragments::ByAddress {

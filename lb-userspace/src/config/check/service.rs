@@ -5,8 +5,10 @@ use toml::Spanned;
 
 use super::{
     fields::{Checked, address, duration, fault, number, one_of, port},
+    flow_rules::flow_rules,
     health_check::health_check,
     policy::{Facts, policy},
+    scheduler::{scheduler, table_slots},
     source::source,
 };
 use crate::{
@@ -34,7 +36,9 @@ pub(crate) fn service(mut raw: raw::Service) -> Checked<Service> {
     )?;
     let forward = forward(&raw.forward)?;
     let facts = Facts { vip, protocol, forward };
-    let policy = policy(&mut raw, &facts)?;
+    let scheduler = scheduler(&mut raw, &facts)?;
+    let policy = policy(&mut raw, &facts, scheduler)?;
+    let flow_rules = flow_rules(&mut raw, &facts, &policy.udp_flows)?;
     let health_check = raw.health_check.map(|check| health_check(check, ports)).transpose()?;
     let mut backends: Vec<Backend> = Vec::with_capacity(raw.backends.len());
     for raw in raw.backends {
@@ -54,10 +58,12 @@ pub(crate) fn service(mut raw: raw::Service) -> Checked<Service> {
         health_check,
         source: raw.source.map(source).transpose()?,
         flow_grace: duration(raw.flow_grace, "service.flow_grace", Service::DEFAULT_FLOW_GRACE)?,
+        flow_rules,
         policy,
+        scheduler,
+        table_slots: table_slots(raw.table_slots)?,
         backends,
     })
-    .and_then(|service| scheduler(raw.scheduler).map(|()| service))
 }
 
 /// A number, or a range as text.
@@ -81,10 +87,6 @@ fn forward(raw: &Spanned<String>) -> Checked<Forward> {
     }
 }
 
-fn scheduler(raw: Option<Spanned<String>>) -> Checked<()> {
-    one_of(raw, "service.scheduler", &[("consistent-hash", ())], ())
-}
-
 fn backend(raw: raw::Backend, service: &Facts, ports: Ports) -> Checked<Backend> {
     let field = "service.backend.address";
     let address = address(&raw.address, field)?;
@@ -93,7 +95,13 @@ fn backend(raw: raw::Backend, service: &Facts, ports: Ports) -> Checked<Backend>
     let port = raw.port.map(|raw| backend_port(&raw, service.forward, ports)).transpose()?;
     let weight =
         number(raw.weight, "service.backend.weight", 0, 65_535, u32::from(DEFAULT_WEIGHT))?;
-    Ok(Backend { address, weight: weight as u16, port: port.unwrap_or_default() })
+    let priority = number(raw.priority, "service.backend.priority", 0, 255, 0)?;
+    Ok(Backend {
+        address,
+        weight: weight as u16,
+        port: port.unwrap_or_default(),
+        priority: priority as u8,
+    })
 }
 
 fn backend_port(raw: &Spanned<i64>, forward: Forward, ports: Ports) -> Checked<u16> {

@@ -8,6 +8,7 @@ use super::{Placed, Retired, Tables};
 use crate::{
     config::Limits,
     datapath::{arrays::Arrays, clock, regions::Regions, tunnels::Tunnels},
+    selection,
 };
 
 /// New entries that one CPU may make in the flow cache in a tick (about a second). Flows beyond it
@@ -60,6 +61,8 @@ impl Tables {
             epoch: 0,
             remembered: BTreeSet::new(),
             current: BTreeMap::new(),
+            movements: BTreeMap::new(),
+            bases: selection::Memo::default(),
             arrays,
         };
         tables.arrays.settings.replace(0, settings);
@@ -109,7 +112,7 @@ impl Tables {
         // The configuration keeps the last index within 16 bits.
         for id in 1..=(self.arrays.backends.len() - 1) as u16 {
             let backend = &self.arrays.backends[usize::from(id)];
-            let (service, address) = (backend.service, backend.address());
+            let (service, address) = (backend.service(), backend.address());
             let Some(place) = places.get(&service).filter(|_| backend.forward().is_some()) else {
                 self.free_backends.push_back(id);
                 continue;
@@ -124,12 +127,14 @@ impl Tables {
         }
     }
 
-    /// Whether packets of a service come to an entry: by slots, or by server identifiers.
+    /// Whether packets of a service come to an entry: by slots, a list, or server identifiers.
     fn is_named(&self, place: u32, backend: u16) -> bool {
         let table = self.arrays.services[place as usize].table();
         let by_slot = |slot: &Slot| slot.current == backend || slot.previous == backend;
+        let by_list = |slot: &Slot| slot.current == backend;
         let mut servers = self.arrays.servers.entries().iter();
         self.read(table).iter().any(by_slot)
+            || self.list(table).iter().any(by_list)
             || servers
                 .any(|(key, index)| key.policy == table.policy() && *index == u32::from(backend))
     }

@@ -1,18 +1,17 @@
 //! From what is desired to what packets read.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use lb_common::{
-    Address, Forward, ServiceKey, Settings, Slot, SlotLine, Table, policy::flag, service::UDP,
+    Address, Forward, Settings, Slot, SlotLine, Table, policy::flag, service::UDP,
     settings::feature,
 };
 
-use super::{Retired, Tables};
+use super::{Retired, Tables, forgetting::Change};
 use crate::{
     datapath::{
-        desired::{CommitError, Committed, DesiredMember, DesiredService, Flows, Route},
+        desired::{CommitError, Committed, DesiredMember, DesiredService, Route},
         history,
-        policies::DesiredUdp,
     },
     selection,
 };
@@ -33,9 +32,9 @@ impl Tables {
         let features = desired.iter().map(features).fold(0, |all, service| all | service);
         let before = self.arrays.settings[0].features;
         self.announce(features | before);
+        let waiting = self.retired.len();
         // First what is new: packets find a service until they find the one that takes its place.
         self.enter(desired, &route, &mut committed);
-        let waiting = self.retired.len();
         self.retire_prefixes(desired);
         self.retire_addresses(desired);
         self.retire_services(desired);
@@ -80,15 +79,48 @@ impl Tables {
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
         let id = self.identify(service, committed)?;
-        let entered = self.enter_backends(id, service, route)?;
+        let entered = match self.enter_backends(id, service, route) {
+            Err(CommitError::BackendsFull) if self.make_room(id, service, route, committed) => {
+                self.enter_backends(id, service, route)
+            }
+            entered => entered,
+        }?;
         if let Err(error) = self.commit_table(id, service, &entered.ids, committed) {
             self.give_up(entered);
             return Err(error);
         }
         let ids = self.keep(id, entered, committed);
-        self.forget_remembered(service, &ids);
+        self.forget_lost(service, &ids);
         self.retire_backends(id, &ids);
         Ok(())
+    }
+
+    /// Lets backends go whose entries others are to have. False if that frees none, or if nobody
+    /// would take new flows meanwhile.
+    fn make_room(
+        &mut self,
+        id: u32,
+        service: &DesiredService,
+        route: &impl Fn(Forward, &Address) -> Option<Route>,
+        committed: &mut Committed,
+    ) -> bool {
+        let known = self.members(&service.key);
+        let stays = |member: &&DesiredMember| {
+            let index = self.backends.get(&(id, member.address));
+            index.is_some_and(|index| self.is_entered(*index, service, member))
+        };
+        let members: Vec<_> = service.members.iter().filter(stays).copied().collect();
+        let serves = members.iter().any(|member| member.weight > 0);
+        if !serves || members.len() == service.members.len() || members.len() == known.len() {
+            return false;
+        }
+        let fewer = DesiredService { members, ..service.clone() };
+        let is_done = self.commit_service(&fewer, route, committed).is_ok();
+        if is_done {
+            self.current.insert(service.key, fewer);
+            self.reclaim_now();
+        }
+        is_done
     }
 
     /// Puts a service's table and policy in force. `ids` are the backends' indices in the order of
@@ -100,106 +132,97 @@ impl Tables {
         ids: &[u16],
         committed: &mut Committed,
     ) -> Result<(), CommitError> {
-        let members: Vec<selection::Member> = service.members.iter().map(member).collect();
-        let owners = selection::table(&members, self.salt).map(|owners| {
-            owners.into_iter().map(|owner| ids[usize::from(owner)]).collect::<Vec<_>>()
-        });
-        let flows: BTreeMap<u16, Flows> =
-            ids.iter().copied().zip(service.members.iter().map(|member| member.flows)).collect();
-        let old = self.slots(&service.key);
-        let serves = |id| !matches!(flows.get(&id), None | Some(Flows::Leave));
-        let slots = match owners {
-            // UDP follows the table or is remembered, so its slots need no past.
-            owners if service.key.protocol() == UDP => {
-                history::without_past(&owners.unwrap_or_default())
-            }
-            Some(owners) => history::next_slots(&old, &owners, serves),
-            None => history::last_slots(&old, serves),
-        };
         let place = self.services[&service.key].place as usize;
         let before = self.arrays.services[place].table();
+        let old = self.slots(&service.key);
+        let did_remember = self.arrays.policies[before.policy() as usize].asks(flag::REMEMBERED);
+        let slots = self.next_slots(service, ids, &old, did_remember);
         let policy = self.enter_policy(service, ids, before.policy())?;
         if slots != old || !before.is_present() {
-            self.forget_stale(id, &old, &slots);
-            self.publish(service.key, &slots, policy)?;
+            let table = self.write_beside(&slots, policy, before)?;
+            self.forget_stale(id, service, &Change { old: &old, new: &slots, did_remember });
+            self.loosen(service, ids);
+            self.arrays.services[place].publish(table.under(policy));
+            if before.size() > 0 {
+                self.retire([Retired::Region { start: before.base(), len: before.size() }]);
+            }
+            self.note_movement(id, service, ids, [&old, &slots]);
             committed.tables.push(service.key);
             committed.moved_slots += moved(&old, &slots);
-            self.forget_flows(&flows, &old, &slots);
-        } else if policy != before.policy() {
-            self.arrays.services[place].publish(before.under(policy));
+        } else {
+            self.forget_stale(id, service, &Change { old: &old, new: &slots, did_remember });
+            self.loosen(service, ids);
+            if policy != before.policy() {
+                self.arrays.services[place].publish(before.under(policy));
+            }
         }
+        self.tighten(service, ids);
         if policy != before.policy() {
             self.retire_policy(before.policy());
         }
         Ok(())
     }
 
-    /// Backends that have just gone down lose the flows that are remembered whatever slots say.
-    fn forget_remembered(&self, service: &DesiredService, ids: &[u16]) {
-        if !matches!(service.policy.udp, DesiredUdp::Remember(_)) {
-            return;
+    /// The slots of a service after a change, by its backends' indices.
+    fn next_slots(
+        &mut self,
+        service: &DesiredService,
+        ids: &[u16],
+        old: &[Slot],
+        did_remember: bool,
+    ) -> Vec<Slot> {
+        let (placed, members): (Vec<u16>, Vec<selection::Member>) =
+            service.sharers().map(|(place, member)| (ids[place], member)).unzip();
+        let bits = service.table_bits();
+        let owners = self.bases.table_of(&service.key, &members, self.salt, bits).map(|owners| {
+            owners.into_iter().map(|owner| placed[usize::from(owner)]).collect::<Vec<_>>()
+        });
+        let all = service.members.iter().zip(ids);
+        let serving: BTreeSet<u16> =
+            all.filter(|(member, _)| member.flows.are_known()).map(|(_, id)| *id).collect();
+        let serves = |id| serving.contains(&id);
+        // UDP follows the table or is remembered, and so is whatever is translated.
+        if service.key.protocol() == UDP || service.policy.nat_ports.is_some() {
+            return history::without_past(&owners.unwrap_or_default());
         }
-        let leaves = |member: &DesiredMember| member.flows == Flows::Leave;
-        let has_left = |address: &Address| {
-            let former = self.current.get(&service.key);
-            let members = former.map_or(&[][..], |former| &former.members);
-            members.iter().any(|member| member.address == *address && leaves(member))
+        let doubted;
+        let old = if did_remember && !service.policy.remembers() {
+            doubted = history::doubted(old);
+            &doubted
+        } else {
+            old
         };
-        for (member, id) in service.members.iter().zip(ids) {
-            if leaves(member) && !has_left(&member.address) {
-                self.arrays.backends[usize::from(*id)].forget_flows();
-            }
+        match owners {
+            Some(owners) => history::next_slots(old, &owners, serves),
+            None => history::last_slots(old, serves, serving.first().copied().unwrap_or_default()),
         }
     }
 
-    /// Nobody writes to the flow cache for a slot that is not disputed, so what it remembers of one
-    /// that becomes so is from an earlier dispute, and its flows may have gone elsewhere since.
-    fn forget_stale(&mut self, service: u32, old: &[Slot], new: &[Slot]) {
-        let was_disputed =
-            |index: usize| !old.is_empty() && old[index & (old.len() - 1)].is_disputed();
-        let is_new = |index: usize| new[index].is_disputed() && !was_disputed(index);
-        if !(0..new.len()).any(is_new) || self.remembered.insert(service) {
-            return;
+    /// Writes slots beside the old ones. A policy that no table names yet is given back if there is
+    /// no room.
+    fn write_beside(
+        &mut self,
+        slots: &[Slot],
+        policy: u32,
+        former: Table,
+    ) -> Result<Table, CommitError> {
+        if slots.is_empty() {
+            return Ok(Table::empty());
         }
-        for set in self.arrays.flows.iter() {
-            set.forget(|hash, flow| {
-                self.arrays.backends[usize::from(flow.backend)].service == service
-                    && is_new(hash as usize & (new.len() - 1))
-            });
-        }
-    }
-
-    /// Backends that have just lost their flows must not get them from the flow cache either.
-    pub(super) fn forget_flows(&self, flows: &BTreeMap<u16, Flows>, old: &[Slot], new: &[Slot]) {
-        let holds = |slots: &[Slot], id: u16| {
-            slots.iter().any(|slot| slot.current == id || slot.previous == id)
-        };
-        for (id, flows) in flows {
-            if *flows == Flows::Leave && holds(old, *id) && !holds(new, *id) {
-                self.arrays.backends[usize::from(*id)].forget_flows();
-            }
-        }
-    }
-
-    /// Writes the slots beside the old ones and makes packets use them, under a policy. A policy
-    /// that no table names yet is given back if there is no room.
-    fn publish(&mut self, key: ServiceKey, slots: &[Slot], policy: u32) -> Result<(), CommitError> {
-        let place = self.services[&key].place as usize;
-        let former = self.arrays.services[place].table();
-        let table = if slots.is_empty() { Ok(Table::empty()) } else { self.write(slots) };
-        let table = table.inspect_err(|_| {
+        self.write(slots).inspect_err(|_| {
             if policy != 0 && policy != former.policy() {
                 self.give_policy(policy);
             }
-        })?;
-        self.arrays.services[place].publish(table.under(policy));
-        if former.size() > 0 {
-            self.retire([Retired::Region { start: former.base(), len: former.size() }]);
-        }
-        Ok(())
+        })
     }
 
     pub(super) fn write(&mut self, slots: &[Slot]) -> Result<Table, CommitError> {
+        let start = self.write_slots(slots)?;
+        Ok(Table::new(start, slots.len().trailing_zeros() as u8))
+    }
+
+    /// Writes slots to where nobody reads. Returns where they start.
+    pub(super) fn write_slots(&mut self, slots: &[Slot]) -> Result<u32, CommitError> {
         let len = slots.len() as u32;
         let mut start = self.regions.take(len);
         if start.is_none() {
@@ -213,7 +236,7 @@ impl Tables {
         for (index, slot) in (start..).zip(slots) {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
         }
-        Ok(Table::new(start, len.trailing_zeros() as u8))
+        Ok(start)
     }
 
     /// Whether packets find a service that translates.
@@ -250,15 +273,8 @@ const fn features(service: &DesiredService) -> u32 {
     };
     let prefixes = if key.prefix_length().is_some() { feature::PREFIXES } else { 0 };
     let nat = if service.policy.nat_ports.is_some() { feature::NAT } else { 0 };
-    ports | prefixes | nat
-}
-
-const fn member(member: &DesiredMember) -> selection::Member {
-    selection::Member {
-        address: member.address,
-        base_weight: member.base_weight,
-        weight: member.weight,
-    }
+    let remembered = if service.policy.remembers() { feature::REMEMBERED } else { 0 };
+    ports | prefixes | nat | remembered
 }
 
 fn moved(old: &[Slot], new: &[Slot]) -> u32 {

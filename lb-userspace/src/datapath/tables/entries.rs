@@ -1,6 +1,6 @@
 //! Places of services and indices of backends.
 
-use lb_common::{Address, Forward, NextHop, Service, ServiceKey, Table};
+use lb_common::{Address, Forward, NextHop, Service, ServiceKey, Table, load::Load};
 
 use super::{Placed, Retired, Tables, retire::synchronize};
 use crate::datapath::{
@@ -85,12 +85,7 @@ impl Tables {
         let mut entered = Entered::default();
         for member in &service.members {
             let known = self.backends.get(&(id, member.address)).copied();
-            let same_way = |index: &u16| {
-                let entry = &self.arrays.backends[usize::from(*index)];
-                let same_port = service.forward != Forward::Nat || entry.port() == member.port;
-                entry.forward() == Some(service.forward) && same_port
-            };
-            if let Some(index) = known.filter(same_way) {
+            if let Some(index) = known.filter(|index| self.is_entered(*index, service, member)) {
                 entered.ids.push(index);
                 continue;
             }
@@ -106,6 +101,18 @@ impl Tables {
             }
         }
         Ok(entered)
+    }
+
+    /// Whether an entry reaches a member as it is to be reached.
+    pub(super) fn is_entered(
+        &self,
+        index: u16,
+        service: &DesiredService,
+        member: &DesiredMember,
+    ) -> bool {
+        let entry = &self.arrays.backends[usize::from(index)];
+        let same_port = service.forward != Forward::Nat || entry.port() == member.port;
+        entry.forward() == Some(service.forward) && same_port
     }
 
     /// Takes over entries that packets come to now, and retires those that they replace. Returns
@@ -143,7 +150,8 @@ impl Tables {
             self.reclaim_now();
         }
         let index = self.free_backends.pop_front().ok_or(CommitError::BackendsFull)?;
-        let generation = self.arrays.backends[usize::from(index)].generation().wrapping_add(1);
+        self.forget_flows(index);
+        let generation = self.arrays.backends[usize::from(index)].generation();
         let route = route(desired.forward, address);
         let source = route.map_or(unspecified(address), |route| route.source);
         let entry = self.tunnels.entry(service, generation, desired.forward, *address, source);
@@ -151,6 +159,7 @@ impl Tables {
             if desired.forward == Forward::Nat { entry.at_port(member.port) } else { entry };
         entry.set_next_hop(route.map_or(NextHop::default(), |route| route.next));
         self.arrays.backends.replace(usize::from(index), entry);
+        self.arrays.loads.replace(usize::from(index), Load::default());
         Ok(index)
     }
 

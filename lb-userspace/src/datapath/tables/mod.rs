@@ -8,6 +8,10 @@ mod addresses;
 mod adopt;
 mod commit;
 mod entries;
+mod forgetting;
+mod generations;
+mod loads;
+mod movement;
 mod policies;
 mod retire;
 mod settle;
@@ -17,9 +21,10 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::{Address, SLOTS_PER_LINE, ServiceKey, Slot, SlotLine, Table};
+use lb_common::{Address, Backend, Forward, SLOTS_PER_LINE, ServiceKey, Slot, SlotLine, Table};
 
 use super::{arrays::Arrays, desired::DesiredService, regions::Regions, tunnels::Tunnels};
+use crate::selection::{self, Movement};
 
 pub use retire::synchronize;
 
@@ -47,8 +52,12 @@ pub struct Tables {
     epoch: Epoch,
     /// Services whose flows may be in the flow cache, by identifier.
     remembered: BTreeSet<u32>,
+    /// What the last change of each service moved.
+    movements: BTreeMap<ServiceKey, Movement>,
     /// What the tables say, so that a service that stays as it is costs nothing.
     current: BTreeMap<ServiceKey, DesiredService>,
+    /// Spares a change of health or weight the larger part of the work.
+    bases: selection::Memo,
 }
 
 /// Counts grace periods: what was retired in one is free once that one has passed.
@@ -132,6 +141,23 @@ impl Tables {
         let from_here = self.backends.range((id, Address::MIN)..);
         let of_service = from_here.take_while(|((other, _), _)| *other == id);
         of_service.map(|((_, member), _)| *member).collect()
+    }
+
+    /// Those of them that take new flows; all, if none does.
+    #[must_use]
+    pub fn serving_members(&self, key: &ServiceKey) -> Vec<Address> {
+        let members = self.members(key);
+        let takes = |member: &&Address| self.takes_new_flows(key, member);
+        let serving: Vec<Address> = members.iter().filter(takes).copied().collect();
+        if serving.is_empty() { members } else { serving }
+    }
+
+    /// The own port of a service's backend; 0 where packets keep the one that clients reach.
+    #[must_use]
+    pub fn translated_port(&self, key: &ServiceKey, address: &Address) -> u16 {
+        let entry = self.backend_id(key, address).map(|id| &self.arrays.backends[usize::from(id)]);
+        let entry = entry.filter(|entry| entry.forward() == Some(Forward::Nat));
+        entry.map_or(0, Backend::port)
     }
 
     /// Addresses of all backends, with their index.

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::{Address, Policy, bucket::Bucket, policy::ServerKey};
+use lb_common::{Address, Policy, Slot, SlotLine, Table, bucket::Bucket, policy::ServerKey};
 
 use super::{Retired, Tables};
 use crate::datapath::{
     desired::{CommitError, DesiredService, Flows},
     keyed::{NotInserted, SourceRule},
-    policies::{DesiredPolicy, DesiredUdp},
+    policies::{DesiredPolicy, DesiredUdp, Parts},
+    schedulers,
 };
 
 impl Tables {
@@ -24,8 +25,9 @@ impl Tables {
         if service.policy.is_plain() {
             return Ok(0);
         }
-        let servers = servers(service, ids);
-        let entry = service.policy.entry(self.hz, &servers);
+        let list = service.policy.scheduler.list(&service.members, ids);
+        let parts = Parts { servers: servers(service, ids), list };
+        let entry = service.policy.entry(self.hz, &parts);
         if named != 0 && self.arrays.policies[named as usize].fingerprint == entry.fingerprint {
             return Ok(named);
         }
@@ -34,7 +36,7 @@ impl Tables {
         }
         // There are two for each service.
         let index = self.free_policies.pop_front().ok_or(CommitError::ServicesFull)?;
-        if let Err(error) = self.fill_policy(index, &service.policy, &entry, &servers) {
+        if let Err(error) = self.fill_policy(index, &service.policy, entry, &parts) {
             self.give_policy(index);
             return Err(error);
         }
@@ -45,9 +47,11 @@ impl Tables {
         &mut self,
         index: u32,
         policy: &DesiredPolicy,
-        entry: &Policy,
-        servers: &BTreeMap<u64, u16>,
+        mut entry: Policy,
+        Parts { servers, list }: &Parts,
     ) -> Result<(), CommitError> {
+        // An earlier daemon may have left it half done.
+        self.arrays.policies.replace(index as usize, Policy::NONE);
         let wanted = policy.rules.len();
         if self.arrays.source_rules.room() < wanted || self.arrays.servers.room() < servers.len() {
             self.reclaim_now();
@@ -67,7 +71,10 @@ impl Tables {
             let inserted = self.arrays.servers.insert(key, u32::from(*backend));
             inserted.map_err(|error| refused("SERVERS", &error))?;
         }
-        self.arrays.policies.replace(index as usize, *entry);
+        if !list.is_empty() {
+            entry.list = self.write_slots(&list.slots())?;
+        }
+        self.arrays.policies.replace(index as usize, entry);
         Ok(())
     }
 
@@ -75,6 +82,10 @@ impl Tables {
     pub(super) fn give_policy(&mut self, index: u32) {
         self.arrays.source_rules.retain(|rule| rule.policy != index);
         self.arrays.servers.retain(|server| server.policy != index);
+        let policy = self.arrays.policies[index as usize];
+        if schedulers::slots_of(&policy) > 0 {
+            self.regions.give(policy.list, schedulers::slots_of(&policy));
+        }
         self.arrays.policies.replace(index as usize, Policy::NONE);
         self.free_policies.push_back(index);
     }
@@ -84,6 +95,13 @@ impl Tables {
         self.retire((index != 0).then_some(Retired::Policy(index)));
     }
 
+    /// The list that a table's scheduler chooses from, empty if there is none.
+    pub(super) fn list(&self, table: Table) -> Vec<Slot> {
+        let policy = &self.arrays.policies[table.policy() as usize];
+        let slots = policy.list..policy.list + schedulers::slots_of(policy);
+        slots.map(|index| self.arrays.slots[SlotLine::of(index) as usize].slot(index)).collect()
+    }
+
     /// Takes over the policies that tables name. `None` if that cannot be.
     pub(super) fn read_policies(&mut self) -> Option<()> {
         let mut named = BTreeSet::new();
@@ -91,6 +109,11 @@ impl Tables {
             let index = self.arrays.services[placed.place as usize].table().policy();
             if index as usize >= self.arrays.policies.len() || (index != 0 && !named.insert(index))
             {
+                return None;
+            }
+            let policy = &self.arrays.policies[index as usize];
+            let slots = schedulers::slots_of(policy);
+            if slots > 0 && !self.regions.claim(policy.list, slots) {
                 return None;
             }
         }

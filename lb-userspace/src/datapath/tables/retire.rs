@@ -24,7 +24,7 @@ impl Tables {
         for key in gone {
             let Some(index) = self.backends.remove(&key) else { continue };
             // Flows that are remembered whatever the table says must not wait for a grace period.
-            self.arrays.backends[usize::from(index)].forget_flows();
+            self.forget_flows(index);
             self.retire([Retired::Backend(index)]);
         }
     }
@@ -36,6 +36,8 @@ impl Tables {
         for key in gone {
             let Some(placed) = self.services.remove(&key) else { continue };
             self.current.remove(&key);
+            self.bases.forget(&key);
+            self.movements.remove(&key);
             let service = &self.arrays.services[placed.place as usize];
             let table = service.table();
             service.publish(Table::default());

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use lb_common::{FlowSet, ServiceKey, Slot, SlotLine, flow::Remembered};
+use lb_common::{
+    FlowSet, ServiceKey, Slot, SlotLine, backend::Stance, flow::Remembered, policy::flag,
+};
 
 use super::Tables;
 use crate::datapath::history;
@@ -15,16 +17,11 @@ impl Tables {
         self.services.keys().filter(is_disputed).copied().collect()
     }
 
-    /// Ends the dispute of a service's slots, except for those whose previous backend drains, and
-    /// those of remembered flows that were seen in the last `idle` ticks before `now` and would go
-    /// elsewhere. Returns how many are still disputed.
-    pub fn settle(
-        &self,
-        key: &ServiceKey,
-        now: u16,
-        idle: u16,
-        drains: impl Fn(u16) -> bool,
-    ) -> u32 {
+    /// Ends the dispute of a service's slots, except for those whose previous backend keeps flows and
+    /// takes no new ones, or tells their clients that they are over, and those of remembered flows
+    /// that were seen in the last `idle` ticks before `now` and would go elsewhere. Returns how many
+    /// are still disputed.
+    pub fn settle(&self, key: &ServiceKey, now: u16, idle: u16) -> u32 {
         let Some(placed) = self.services.get(key) else { return 0 };
         let table = self.arrays.services[placed.place as usize].table();
         let slots = self.read(table);
@@ -32,9 +29,16 @@ impl Tables {
             return 0;
         }
         let is_alive = |flow: &Remembered| now.wrapping_sub(flow.seen) <= idle;
-        let alive = self.slots_in_use(placed.id, &slots, is_alive);
-        let settled =
-            history::settled(&slots, |index, slot| drains(slot.previous) || alive.contains(&index));
+        let alive = match self.arrays.policies[table.policy() as usize].asks(flag::REMEMBERED) {
+            // They are found whatever their slots say.
+            true => BTreeSet::new(),
+            false => self.slots_in_use(placed.id, &slots, is_alive),
+        };
+        let is_held =
+            |backend: u16| self.arrays.backends[usize::from(backend)].stance() != Stance::Takes;
+        let settled = history::settled(&slots, |index, slot| {
+            is_held(slot.previous) || alive.contains(&index)
+        });
         for (index, slot) in (table.base()..).zip(&settled) {
             self.arrays.slots[SlotLine::of(index) as usize].set(index, *slot);
         }
@@ -55,7 +59,7 @@ impl Tables {
             .flat_map(FlowSet::iter)
             .filter(|(_, flow)| {
                 let backend = &self.arrays.backends[usize::from(flow.backend)];
-                backend.service == service
+                backend.service() == service
                     && backend.generation() == flow.generation
                     && is_alive(flow)
             })

@@ -1,13 +1,18 @@
 mod addresses;
 mod anything;
 mod entries;
+mod flows;
 mod policies;
+mod schedulers;
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use lb_common::{Forward, Link};
 
-use lb_common::{FlowSet, HashKey, NextHop};
+use lb_common::{
+    FlowSet, HashKey, NextHop,
+    flow::{Phase, Put, Remembered},
+};
 
 use super::*;
 use crate::{
@@ -114,10 +119,11 @@ fn a_drained_backend_keeps_old_flows_and_a_failed_one_does_not() {
     let mut tables = tables();
     commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     let first = tables.backend_id(&key(1), &address(11)).expect("entered");
-    commit(&mut tables, &[service(1, &[(11, 0, Flows::Drain), (12, 100, STAY)])]);
+    let had = tables.slots(&key(1)).iter().filter(|slot| slot.current == first).count();
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Keep), (12, 100, STAY)])]);
     let slots = tables.slots(&key(1));
     assert!(slots.iter().all(|slot| slot.current != first));
-    assert_eq!(slots.iter().filter(|slot| slot.previous == first).count(), 2048);
+    assert_eq!(slots.iter().filter(|slot| slot.previous == first).count(), had);
     let generation = tables.arrays().backends[usize::from(first)].generation();
     commit(&mut tables, &[service(1, &[(11, 0, Flows::Leave), (12, 100, STAY)])]);
     assert!(tables.slots(&key(1)).iter().all(|slot| slot.previous != first));
@@ -163,16 +169,16 @@ fn a_settled_slot_forgets_unless_its_flows_are_alive() {
     let generation = tables.arrays().backends[usize::from(previous)].generation();
     let mask = tables.arrays().flows.len() as u32 - 1;
     let flow = disputed as u64 | 7 << 32;
-    let remembered = lb_common::flow::Remembered { backend: previous, generation, seen: 40 };
-    tables.arrays().flows[FlowSet::of(flow, mask) as usize]
-        .put(flow, remembered)
-        .then_some(())
-        .expect("room");
-    assert_eq!(tables.settle(&key(1), 45, 10, |_| false), 1);
+    let remembered = Remembered { backend: previous, generation, seen: 40, phase: Phase::Open };
+    assert_eq!(
+        tables.arrays().flows[FlowSet::of(flow, mask) as usize].put(flow, remembered),
+        Put::New
+    );
+    assert_eq!(tables.settle(&key(1), 45, 10), 1);
     assert!(tables.slots(&key(1))[disputed].is_disputed());
-    let other = lb_common::flow::Remembered { seen: 60, backend: 0, generation: 0 };
-    assert!(tables.arrays().flows[0].put(1 << 50, other));
-    assert_eq!(tables.settle(&key(1), 60, 10, |_| false), 0);
+    let other = Remembered { seen: 60, backend: 0, generation: 0, phase: Phase::Open };
+    assert_eq!(tables.arrays().flows[0].put(1 << 50, other), Put::New);
+    assert_eq!(tables.settle(&key(1), 60, 10), 0);
 }
 
 #[test]
@@ -180,7 +186,7 @@ fn draining_every_backend_keeps_their_flows_and_settling_does_not_stumble() {
     let mut tables = tables();
     commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     let before = tables.slots(&key(1));
-    commit(&mut tables, &[service(1, &[(11, 0, Flows::Drain), (12, 0, Flows::Drain)])]);
+    commit(&mut tables, &[service(1, &[(11, 0, Flows::Keep), (12, 0, Flows::Keep)])]);
     let slots = tables.slots(&key(1));
     assert_eq!(slots.len(), before.len());
     for (before, now) in before.iter().zip(&slots) {
@@ -191,7 +197,7 @@ fn draining_every_backend_keeps_their_flows_and_settling_does_not_stumble() {
     assert!(back.iter().zip(&before).all(|(back, before)| back.current == before.current));
     commit(&mut tables, &[service(1, &[(11, 0, Flows::Leave), (12, 0, Flows::Leave)])]);
     assert_eq!(tables.slots(&key(1)), []);
-    assert_eq!(tables.settle(&key(1), 10, 10, |_| true), 0);
+    assert_eq!(tables.settle(&key(1), 10, 10), 0);
 }
 
 #[test]
@@ -200,12 +206,12 @@ fn settling_a_service_without_slots_ignores_what_the_cache_remembers() {
     commit(&mut tables, &[service(1, &[(11, 100, STAY)])]);
     let id = tables.backend_id(&key(1), &address(11)).expect("entered");
     let generation = tables.arrays().backends[usize::from(id)].generation();
-    let remembered = lb_common::flow::Remembered { backend: id, generation, seen: 1 };
-    assert!(tables.arrays().flows[0].put(1, remembered));
+    let remembered = Remembered { backend: id, generation, seen: 1, phase: Phase::Open };
+    assert_eq!(tables.arrays().flows[0].put(1, remembered), Put::New);
     commit(&mut tables, &[service(1, &[(11, 0, STAY)])]);
-    tables.settle(&key(1), 10, 10, |_| false);
+    tables.settle(&key(1), 10, 10);
     commit(&mut tables, &[service(1, &[])]);
-    assert_eq!(tables.settle(&key(1), 10, 10, |_| false), 0);
+    assert_eq!(tables.settle(&key(1), 10, 10), 0);
 }
 
 #[test]
@@ -244,11 +250,11 @@ fn what_an_earlier_dispute_remembered_is_not_believed_in_a_later_one() {
     let index = slots.iter().position(|slot| slot.is_disputed()).expect("one that moved");
     let backend = slots[index].current;
     let generation = tables.arrays().backends[usize::from(backend)].generation();
-    let remembered = lb_common::flow::Remembered { backend, generation, seen: 1 };
+    let remembered = Remembered { backend, generation, seen: 1, phase: Phase::Open };
     let set = FlowSet::of(index as u64, tables.arrays().flows.len() as u32 - 1) as usize;
-    assert!(tables.arrays().flows[set].put(index as u64, remembered));
-    assert_eq!(tables.settle(&key(1), 60_000, 10, |_| false), 0);
-    let drained = [(11, 100, STAY), (12, 100, STAY), (13, 0, Flows::Drain)];
+    assert_eq!(tables.arrays().flows[set].put(index as u64, remembered), Put::New);
+    assert_eq!(tables.settle(&key(1), 60_000, 10), 0);
+    let drained = [(11, 100, STAY), (12, 100, STAY), (13, 0, Flows::Keep)];
     commit(&mut tables, &[service(1, &drained)]);
     assert!(tables.slots(&key(1))[index].is_disputed());
     assert_eq!(tables.arrays().flows[set].get(index as u64), None);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::number;
-use crate::metrics::{Report, families::Families};
+use crate::metrics::{FlowCacheReport, Report, families::Families};
 
 pub(super) fn encode(to: &mut Families, report: &Report) -> fmt::Result {
     let verdicts = report.verdicts.iter().map(|(verdict, count)| {
@@ -37,5 +37,24 @@ fn tables(to: &mut Families, report: &Report) -> fmt::Result {
         "lb_nat_expired",
         "Translated flows that were removed since they had been silent for too long.",
         nat.expired,
+    )?;
+    flow_cache(to, &tables.flow_cache)
+}
+
+fn flow_cache(to: &mut Families, cache: &FlowCacheReport) -> fmt::Result {
+    let FlowCacheReport { entries, capacity, counts } = cache;
+    to.gauge("lb_flow_cache_entries", "Remembered flows, as last counted.", *entries)?;
+    to.gauge("lb_flow_cache_capacity", "Remembered flows that fit.", *capacity)?;
+    to.counter("lb_flow_cache_hits", "Packets whose flow was remembered.", counts.hits)?;
+    to.counter("lb_flow_cache_inserts", "Flows that were remembered anew.", counts.inserts)?;
+    to.counter(
+        "lb_flow_cache_evictions",
+        "Flows that were remembered in the place of one that had been silent for too long.",
+        counts.evictions,
+    )?;
+    to.counter(
+        "lb_flow_cache_refusals",
+        "Flows that were to be remembered, and for which there was no budget or no room.",
+        counts.refusals,
     )
 }

@@ -8,10 +8,11 @@ use lb_common::{Counters, Verdict};
 
 use super::*;
 use crate::{
+    datapath::counters::FlowCacheCounts,
     health::CheckFailure,
     metrics::{
-        BackendReport, CheckMetrics, ConfigReport, InterfaceReport, NatFlowReport, Process,
-        ServiceReport, SourceReport, TableReport,
+        BackendReport, CheckMetrics, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
+        Process, ServiceReport, SourceReport, TableReport,
     },
 };
 
@@ -87,6 +88,16 @@ pub(in crate::metrics) fn report() -> Report {
             disrupted_slots: 655,
             map_bytes: 4_194_304,
             nat_flows: NatFlowReport { flows: 12_345, capacity: 262_144, expired: 678 },
+            flow_cache: FlowCacheReport {
+                entries: 4321,
+                capacity: 262_144,
+                counts: FlowCacheCounts {
+                    hits: 98_765,
+                    inserts: 5432,
+                    evictions: 111,
+                    refusals: 22,
+                },
+            },
         },
         config: ConfigReport {
             last_reload_success: true,

@@ -17,7 +17,8 @@ use crate::model::BackendRule;
 /// A session that lasted so long was a good one, and the next may follow at once.
 const GOOD_SESSION: Duration = Duration::from_secs(10);
 
-/// Keys under a prefix of an etcd: prefix and ADDRESS, with nothing or `{"weight":N}` as value.
+/// Keys under a prefix of an etcd: prefix and ADDRESS, with nothing or `{"weight":N,"priority":P}`, of
+/// which either may be missing, as value.
 ///
 /// It lists, then watches from that revision on. After an outage or a compaction it lists again,
 /// so nothing is missed. Of several endpoints it uses one at a time; an outage is when none answers.
@@ -100,25 +101,27 @@ fn snapshot(entries: &Entries, prefix: &[u8], rule: BackendRule) -> Result<Snaps
     for (key, value) in entries {
         let address = key.strip_prefix(prefix).and_then(|rest| std::str::from_utf8(rest).ok());
         let address = address.ok_or_else(|| SourceError::entry(key, EntryProblem::NotAnAddress))?;
-        let weight = weight(value).map_err(|problem| {
+        let Value { weight, priority } = said(value).map_err(|problem| {
             SourceError::entry(key, EntryProblem::Value(shown(problem.to_string().as_bytes())))
         })?;
-        draft.add(address, weight)?;
+        draft.add(address, weight, priority)?;
     }
     Ok(draft.finish())
 }
 
-#[derive(Deserialize)]
+/// What is said of a backend.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Value {
     weight: Option<i64>,
+    priority: Option<i64>,
 }
 
-fn weight(value: &[u8]) -> Result<Option<i64>, serde_json::Error> {
+fn said(value: &[u8]) -> Result<Value, serde_json::Error> {
     if value.is_empty() {
-        return Ok(None);
+        return Ok(Value::default());
     }
-    serde_json::from_slice::<Value>(value).map(|value| value.weight)
+    serde_json::from_slice(value)
 }
 
 #[cfg(test)]
@@ -154,6 +157,7 @@ mod tests {
             (b"lb/web/10.0.1.2/status", b"", "entry `10.0.1.2/status`"),
             (b"lb/web/10.0.1.2", b"7", "entry `lb/web/10.0.1.2` is refused"),
             (b"lb/web/10.0.1.2", b"{\"weight\":-1}", "the weight -1"),
+            (b"lb/web/10.0.1.2", b"{\"priority\":256}", "the priority 256"),
             (b"lb/web/10.0.1.2", b"{\"wieght\":1}", "unknown field"),
             (b"lb/web/10.0.\xff", b"", "this is not an IPv4 or IPv6 address"),
             (b"lb/web/10.0.\n1", b"", r"entry `10.0.\n1`"),

@@ -12,7 +12,7 @@ use crate::{
         error::Fault,
         raw,
     },
-    model::{Protocol, UdpFlows},
+    model::{Protocol, Scheduler, UdpFlows},
 };
 
 const FIELD: &str = "service.udp_flows";
@@ -26,13 +26,28 @@ enum Kind {
 }
 
 /// Takes out of a service how flows of UDP find their backend.
-pub(super) fn udp_flows(raw: &mut raw::Service, facts: &Facts) -> Checked<UdpFlows> {
+pub(super) fn udp_flows(
+    raw: &mut raw::Service,
+    facts: &Facts,
+    scheduler: Scheduler,
+) -> Checked<UdpFlows> {
     let choices = [("hash", Kind::Hash), ("remember", Kind::Remember), ("quic", Kind::Quic)];
     let at = raw.udp_flows.take();
-    let kind = one_of(at.clone(), FIELD, &choices, Kind::Hash)?;
+    let are_remembered =
+        scheduler.remembers() && facts.protocol == Protocol::Udp && facts.forward != Forward::Nat;
+    let usual = if are_remembered { Kind::Remember } else { Kind::Hash };
+    let kind = one_of(at.clone(), FIELD, &choices, usual)?;
     if let Some(at) = &at {
         require_udp(at, FIELD, facts)?;
         require_no_translation(at, facts)?;
+        if are_remembered && kind != Kind::Remember {
+            let message = format!(
+                "scheduler = \"{}\" finds the backend of a flow that goes on only where it is \
+                 remembered: write \"remember\", or leave this out",
+                scheduler.name()
+            );
+            return Err(fault(at, FIELD, message));
+        }
     }
     if let Some(timeout) = &raw.udp_timeout {
         require_udp(timeout, "service.udp_timeout", facts)?;

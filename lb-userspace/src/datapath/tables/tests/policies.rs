@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use lb_common::{
-    FlowSet, ServiceKey, Table, flow::Remembered, policy::flag, service, settings::feature,
+    FlowSet, ServiceKey, Table,
+    flow::{Phase, Remembered},
+    policy::flag,
+    service,
+    settings::feature,
 };
 
 use super::*;
@@ -178,7 +182,7 @@ fn servers_are_backends_that_are_not_down() {
     assert_eq!(server(&tables, 0xa), Some(address(11)));
     assert_eq!(server(&tables, 0xb), Some(address(12)));
     assert_eq!(server(&tables, 0xc), None);
-    commit(&mut tables, &[quic(&[(11, 0, Flows::Drain), (12, 0, Flows::Leave)])]);
+    commit(&mut tables, &[quic(&[(11, 0, Flows::Keep), (12, 0, Flows::Leave)])]);
     assert_eq!(server(&tables, 0xa), Some(address(11)), "it keeps its connections");
     assert_eq!(server(&tables, 0xb), None);
     // Under its old index a backend that came back would be found as somebody else.
@@ -203,7 +207,7 @@ fn udp_key() -> ServiceKey {
 #[test]
 fn drained_backends_keep_remembered_flows_and_those_that_go_down_or_away_lose_them() {
     for (then, is_kept) in [
-        (vec![(11, 0, Flows::Drain), (12, 100, STAY)], true),
+        (vec![(11, 0, Flows::Keep), (12, 100, STAY)], true),
         (vec![(11, 0, Flows::Leave), (12, 100, STAY)], false),
         (vec![(12, 100, STAY)], false),
     ] {
@@ -212,7 +216,7 @@ fn drained_backends_keep_remembered_flows_and_those_that_go_down_or_away_lose_th
         let id = tables.backend_id(&udp_key(), &address(11)).expect("entered");
         let generation = tables.arrays.backends[usize::from(id)].generation();
         // It has no slots any more when it changes for the second time.
-        commit(&mut tables, &[remembering(&[(11, 0, Flows::Drain), (12, 100, STAY)])]);
+        commit(&mut tables, &[remembering(&[(11, 0, Flows::Keep), (12, 100, STAY)])]);
         let _ = tables.commit(&[remembering(&then)], route);
         let entry = &tables.arrays.backends[usize::from(id)];
         assert_eq!(entry.generation() == generation, is_kept, "{then:?}");
@@ -229,8 +233,8 @@ fn slots_of_udp_have_no_past_and_what_is_remembered_is_not_erased() {
     for slot in 0..64 {
         let set = FlowSet::of(flow(slot), tables.arrays.flows.len() as u32 - 1) as usize;
         // A set has four places.
-        let _ =
-            tables.arrays.flows[set].put(flow(slot), Remembered { backend, generation, seen: 1 });
+        let _ = tables.arrays.flows[set]
+            .put(flow(slot), Remembered { backend, generation, seen: 1, phase: Phase::Open });
     }
     let count = |tables: &Tables| tables.arrays.flows.iter().flat_map(FlowSet::iter).count();
     let before = count(&tables);
