@@ -17,7 +17,12 @@ pub fn program(name: &str) -> Result<PathBuf, RigError> {
     candidates.find(|path| path.is_file()).ok_or_else(|| RigError::NotBuilt {
         program: name.into(),
         folders,
-        remedy: "cargo build -p lb-userspace -p lb-tests",
+        remedy: match name {
+            "lbd-next-layout" => {
+                "cargo build -p lb-userspace --features next-layout --bin lbd-next-layout"
+            }
+            _ => "cargo build -p lb-userspace -p lb-tests",
+        },
     })
 }
 

@@ -25,6 +25,7 @@ pub mod address;
 pub mod bench;
 pub mod clock;
 pub mod content;
+pub mod disruption;
 pub mod lbctl;
 pub mod leftovers;
 pub mod packets;

@@ -33,7 +33,8 @@ impl Check {
                 "warnings",
             ]),
         )?;
-        for features in [&["--no-default-features"][..], &["--features", "bpf-log"]] {
+        let others = ["--features", "bpf-log", "--features", "next-layout"];
+        for features in [&["--no-default-features"][..], &others[..2], &others[2..]] {
             run(
                 &format!("lb-userspace {}", features.join(" ")),
                 cargo().args(["check", "--package", "lb-userspace"]).args(features),

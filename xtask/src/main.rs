@@ -3,6 +3,7 @@
 //! One file or folder per verb.
 
 mod bench;
+mod chaos;
 mod check;
 mod command;
 mod demo;
@@ -26,6 +27,7 @@ enum Verb {
     Test(test::Test),
     Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
+    Chaos(chaos::Chaos),
     Kernels(kernels::Kernels),
     Miri(miri::Miri),
 }
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Verb::Test(test) => test.run(),
         Verb::Bench(bench) => bench.run(),
         Verb::Fuzz(fuzz) => fuzz.run(),
+        Verb::Chaos(chaos) => chaos.run(),
         Verb::Kernels(kernels) => kernels.run(),
         Verb::Miri(miri) => miri.run(),
     };

@@ -82,6 +82,11 @@ impl Test {
                     "building lbd and lbctl",
                     cargo().args(["build", "-p", "lb-userspace", "-p", "lb-tests", "--bins"]),
                 )?;
+                let next = ["--features", "next-layout", "--bin", "lbd-next-layout"];
+                run(
+                    "building lbd of the next version, which upgrades and downgrades are tested with",
+                    cargo().args(["build", "-p", "lb-userspace"]).args(next),
+                )?;
                 self.cargo_test(
                     "end-to-end tests",
                     &["-p", "lb-tests", "--test", "rig", "--test", "e2e"],

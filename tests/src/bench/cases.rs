@@ -36,6 +36,12 @@ pub enum Kind {
     Pass,
     /// Packets of flows that go on, in slots whose owner has changed.
     Tracked,
+    /// Each packet a SYN of a flow that was never seen, in such slots.
+    TrackedNew,
+    /// Packets of flows that go on, of a service with a scheduler.
+    Scheduled,
+    /// Each packet a SYN of a flow that was never seen, to such a service.
+    ScheduledNew,
 }
 
 /// One line of the table.
@@ -68,6 +74,13 @@ pub(super) fn of(family: Family) -> Vec<Case> {
     cases.push(case("none", Proto::Udp, Kind::Pass, 1 << 10));
     for flows in [1 << 10, 1 << 20] {
         cases.push(case("ipip", Proto::Tcp, Kind::Tracked, flows));
+    }
+    for flows in [1 << 10, 1 << 20] {
+        cases.push(case("ipip", Proto::Tcp, Kind::Scheduled, flows));
+    }
+    // The last of those that remember: what they leave in the cache keeps others out for a while.
+    for kind in [Kind::TrackedNew, Kind::ScheduledNew] {
+        cases.push(case("ipip", Proto::Tcp, kind, 1 << 31));
     }
     for flows in [1, 1 << 10, 1 << 16] {
         cases.push(case("nat", Proto::Tcp, Kind::Known, flows));
@@ -120,6 +133,9 @@ impl Kind {
             Self::New => "new",
             Self::Pass => "pass",
             Self::Tracked => "tracked",
+            Self::TrackedNew => "tracked-new",
+            Self::Scheduled => "scheduled",
+            Self::ScheduledNew => "scheduled-new",
         }
     }
 }
@@ -129,7 +145,8 @@ impl Case {
     pub(super) const fn port(&self) -> u16 {
         match (self.kind, self.path.as_bytes()) {
             (Kind::Pass, _) => 22,
-            (Kind::Tracked, _) => 82,
+            (Kind::Tracked | Kind::TrackedNew, _) => 82,
+            (Kind::Scheduled | Kind::ScheduledNew, _) => 84,
             (_, b"l2") => 81,
             (_, b"nat") => 83,
             _ => 80,
@@ -139,14 +156,18 @@ impl Case {
     /// The packet whose client the driver replaces: 64 bytes at least, with valid lengths.
     pub(super) fn packet(&self) -> Vec<u8> {
         match self.kind {
-            Kind::Syn | Kind::New => self.packet_of(Age::Begins),
-            Kind::Known | Kind::Pass | Kind::Tracked => self.packet_of(Age::Continues),
+            Kind::Syn | Kind::New | Kind::TrackedNew | Kind::ScheduledNew => {
+                self.packet_of(Age::Begins)
+            }
+            Kind::Known | Kind::Pass | Kind::Tracked | Kind::Scheduled => {
+                self.packet_of(Age::Continues)
+            }
         }
     }
 
     /// Whether flows must have begun before their packets are measured.
     pub(super) fn needs_beginnings(&self) -> bool {
-        self.kind == Kind::Tracked || self.path == "nat"
+        matches!(self.kind, Kind::Tracked | Kind::Scheduled) || self.path == "nat"
     }
 
     /// The packet with which the case's flows begin.

@@ -9,8 +9,8 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 use lb_common::{
-    Address, Forward, HashKey, Link, NextHop, ServiceKey, Settings, bench::Bench, service,
-    settings::feature,
+    Address, Forward, HashKey, Link, NextHop, ServiceKey, Settings, bench::Bench,
+    policy::Scheduler, service, settings::feature,
 };
 use lb_userspace::{
     config::Limits,
@@ -19,6 +19,7 @@ use lb_userspace::{
         desired::{DesiredMember, DesiredService, Flows, Route},
         policies::DesiredPolicy,
         program,
+        schedulers::DesiredScheduler,
         tables::Tables,
     },
     objects,
@@ -75,7 +76,11 @@ impl Harness {
         for step in 1..=BACKENDS {
             tables.commit(&services(Cell::new(step)), route).all()?;
         }
-        Ok(Self { ebpf: loaded.ebpf, bench, settings, _tables: tables })
+        let mut harness = Self { ebpf: loaded.ebpf, bench, settings, _tables: tables };
+        // What a flow costs that is remembered is to be measured, not that it is refused.
+        let settings = Settings { inserts_per_tick: u32::MAX, ..harness.settings[0] };
+        harness.settings.replace(0, settings);
+        Ok(harness)
     }
 
     pub(super) fn measure(
@@ -122,7 +127,11 @@ impl Harness {
         case: &Case,
         packets: u32,
     ) -> anyhow::Result<Duration> {
-        let next = if case.kind == Kind::New { self.bench[0].next } else { 0 };
+        let next = if matches!(case.kind, Kind::New | Kind::TrackedNew | Kind::ScheduledNew) {
+            self.bench[0].next
+        } else {
+            0
+        };
         let start = Bench { flow_mask: case.flows - 1, next, ..Bench::default() };
         self.bench.replace(0, start);
         let program: &Xdp = self.ebpf.program(name).context("program missing")?.try_into()?;
@@ -148,7 +157,8 @@ impl Harness {
     }
 }
 
-fn median(mut samples: Vec<f64>) -> f64 {
+/// The middle one.
+pub(super) fn median(mut samples: Vec<f64>) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
 }
@@ -163,14 +173,19 @@ pub(super) fn stay_on_one_cpu() {
     }
 }
 
-/// Services at port 80 (`ipip`), 81 (`l2`), 82 (`ipip`, disputed) and 83 (`nat`) for both protocols
-/// and families. `step` moves the weight of one member of the last at a time.
+/// Services at port 80 (`ipip`), 81 (`l2`), 82 (`ipip`, disputed), 83 (`nat`) and 84 (`ipip`, in
+/// turns) for both protocols and families. `step` moves the weight of one member of the disputed
+/// ones at a time.
 fn services(step: Cell<u16>) -> Vec<DesiredService> {
     let mut services = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
-        for (port, forward) in
-            [(80, Forward::Ipip), (81, Forward::L2), (82, Forward::Ipip), (83, Forward::Nat)]
-        {
+        for (port, forward) in [
+            (80, Forward::Ipip),
+            (81, Forward::L2),
+            (82, Forward::Ipip),
+            (83, Forward::Nat),
+            (84, Forward::Ipip),
+        ] {
             for protocol in [service::TCP, service::UDP] {
                 let out = if port == 82 { step.get() } else { 0 };
                 let member = |number: u16| DesiredMember {
@@ -184,7 +199,15 @@ fn services(step: Cell<u16>) -> Vec<DesiredService> {
                 let members = (1..=BACKENDS).map(member).collect();
                 let nat_ports = (forward == Forward::Nat).then_some((1024, 32_767));
                 services.push(DesiredService {
-                    policy: DesiredPolicy { nat_ports, ..DesiredPolicy::default() },
+                    policy: DesiredPolicy {
+                        nat_ports,
+                        scheduler: DesiredScheduler::new(if port == 84 {
+                            Scheduler::Rotate
+                        } else {
+                            Scheduler::Slot
+                        }),
+                        ..DesiredPolicy::default()
+                    },
                     ..DesiredService::plain(key, forward, members)
                 });
             }
@@ -194,7 +217,7 @@ fn services(step: Cell<u16>) -> Vec<DesiredService> {
 }
 
 /// Every backend is behind interface 1, which is also where test runs say that packets come from.
-fn route(_: Forward, address: &Address) -> Option<Route> {
+pub(super) fn route(_: Forward, address: &Address) -> Option<Route> {
     let source: IpAddr = match IpAddr::from(*address) {
         IpAddr::V4(_) => IpAddr::from([10, 1, 255, 1]),
         IpAddr::V6(_) => IpAddr::from([0xfd00, 1, 0, 0, 0, 0, 2, 1]),

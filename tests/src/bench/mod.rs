@@ -6,6 +6,7 @@
 mod cases;
 mod harness;
 mod report;
+mod tables;
 
 use std::path::Path;
 
@@ -14,6 +15,7 @@ use anyhow::Context as _;
 pub use cases::{Case, Family, Kind, Proto};
 use harness::Harness;
 use report::{Report, Row};
+pub use tables::{Plan, tables};
 
 /// Measures every case, prints the table and writes `json`, if asked.
 pub fn packet(runs: usize, packets: u32, json: Option<&Path>) -> anyhow::Result<()> {

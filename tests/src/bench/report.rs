@@ -66,12 +66,12 @@ impl Report {
             self.driver_ns, self.floor_net_ns
         );
         println!(
-            "{:<6}{:<8}{:<7}{:<9}{:>12}{:>10}{:>11}{:>8}",
+            "{:<6}{:<8}{:<7}{:<14}{:>12}{:>10}{:>11}{:>8}",
             "path", "family", "proto", "kind", "flows", "net ns", "floor ns", "ratio"
         );
         for row in &self.rows {
             println!(
-                "{:<6}{:<8}{:<7}{:<9}{:>12}{:>10.1}{:>11.1}{:>8.2}",
+                "{:<6}{:<8}{:<7}{:<14}{:>12}{:>10.1}{:>11.1}{:>8.2}",
                 row.path,
                 row.family,
                 row.proto,

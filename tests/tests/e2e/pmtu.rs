@@ -49,7 +49,7 @@ fn config(services: Vec<Service>, mode: &str) -> Config {
 }
 
 /// What a host knows of the path to an address: the largest packet that reaches it.
-fn known_mtu(host: &Host, to: IpAddr) -> Option<u64> {
+pub(crate) fn known_mtu(host: &Host, to: IpAddr) -> Option<u64> {
     let text = host.run(&["ip", "-json", "route", "get", &to.to_string()]).unwrap();
     let routes: Value = serde_json::from_str(&text).unwrap();
     routes[0]["metrics"][0]["mtu"].as_u64()

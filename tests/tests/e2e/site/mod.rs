@@ -3,6 +3,7 @@
 mod accounts;
 pub(crate) mod client;
 pub(crate) mod config;
+pub(crate) mod crowd;
 pub(crate) mod metrics;
 pub(crate) mod said;
 pub(crate) mod second;
@@ -123,12 +124,27 @@ impl Site {
 
     /// Starts lbd with the configuration that is there, and waits until it serves.
     pub(crate) fn start_lbd(&mut self) {
-        assert!(self.lbd.is_none(), "lbd runs already");
-        self.lbd = Some(Daemon::start("lbd", self.lbd_command(&[])).unwrap());
+        self.start_version("lbd");
+    }
+
+    /// The same with a program that is lbd of some version.
+    pub(crate) fn start_version(&mut self, program: &str) {
+        self.begin_to_start(program);
+        self.until_it_answers();
+    }
+
+    /// Waits until lbd, which is starting, serves.
+    pub(crate) fn until_it_answers(&self) {
         self.until("lbd to answer", || {
             let said = self.lbctl(&["status"]);
             (said.code < 2).then_some(()).ok_or_else(|| format!("{said:?}"))
         });
+    }
+
+    /// Starts a program that is lbd of some version, and does not wait.
+    pub(crate) fn begin_to_start(&mut self, program: &str) {
+        assert!(self.lbd.is_none(), "lbd runs already");
+        self.lbd = Some(Daemon::start(program, self.command_of(program, &[])).unwrap());
     }
 
     /// Has frames and verdicts compared from now on until the test's end.
@@ -147,7 +163,12 @@ impl Site {
     }
 
     fn lbd_command(&self, arguments: &[&str]) -> Command {
-        let mut command = self.topology.balancer.command(program("lbd").unwrap());
+        self.command_of("lbd", arguments)
+    }
+
+    /// How a program that is lbd of some version is started.
+    pub(crate) fn command_of(&self, name: &str, arguments: &[&str]) -> Command {
+        let mut command = self.topology.balancer.command(program(name).unwrap());
         command.args(["--config", CONFIG]).args(arguments);
         command
     }

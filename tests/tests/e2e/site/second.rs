@@ -26,14 +26,28 @@ impl Second {
         let mut command = host.command(program("lbd").unwrap());
         command.args(["--config", CONFIG]);
         let second = Self { lbd: Daemon::start("the second lbd", command).unwrap(), host };
+        second.until_all_are_up(site);
+        second
+    }
+
+    /// Waits until it serves and all its backends are up.
+    #[track_caller]
+    pub(crate) fn until_all_are_up(&self, site: &Site) {
         site.until("the second lbd to serve", || {
-            let said = second.lbctl(&["status"]);
-            let lbctl = Lbctl::new(&second.host).map_err(|error| error.to_string())?;
+            let said = self.lbctl(&["status"]);
+            let lbctl = Lbctl::new(&self.host).map_err(|error| error.to_string())?;
             let rows = lbctl.backends().map_err(|error| error.to_string())?;
             let is_ready = said.code < 2 && rows.iter().all(|row| row.state == "up");
             is_ready.then_some(()).ok_or_else(|| format!("{said:?}, {rows:?}"))
         });
-        second
+    }
+
+    /// Runs lbctl there, which must succeed.
+    #[track_caller]
+    pub(crate) fn ask(&self, arguments: &[&str]) -> String {
+        let said = self.lbctl(arguments);
+        assert_eq!(said.code, 0, "lbctl {arguments:?}: {said:?}");
+        said.stdout
     }
 
     fn lbctl(&self, arguments: &[&str]) -> Said {
