@@ -181,11 +181,14 @@ fn meet<T: Tables>(work: &mut Work, tables: &T, obstacle: &Obstacle) -> Step {
     forward::meet(work, tables, obstacle)
 }
 
-/// Whether an entry's backend is still the one that its flow began with.
+/// Whether an entry's backend is still the one that its flow began with: by its address too, since
+/// generations come round after 65,536.
 #[inline(always)]
 fn is_alive<T: Tables>(tables: &T, entry: &Translation) -> bool {
     tables.backend(entry.backend).is_some_and(|backend| {
-        backend.generation() == entry.generation && backend.forward().is_some()
+        backend.generation() == entry.generation
+            && backend.forward().is_some()
+            && pairs(*backend.destination()) == entry.tuple.destination
     })
 }
 

@@ -6,6 +6,7 @@
 mod absence;
 mod error;
 mod intents;
+mod openings;
 mod operator;
 mod policy;
 mod preview;
@@ -28,6 +29,7 @@ pub use state::{Effective, Reach, State};
 pub use view::{BackendView, Origin};
 
 use absence::{Absences, Trace};
+use openings::Openings;
 
 use crate::{
     config::{Config, check_service_limits},
@@ -56,6 +58,7 @@ pub struct Control {
     /// Backends that have a part in the tables' base: all but those that are new and not judged yet.
     joined: BTreeSet<BackendName>,
     absences: Absences,
+    openings: Openings,
 }
 
 /// The state that was last reported.
@@ -115,6 +118,7 @@ impl Control {
             reached: BTreeMap::new(),
             joined: BTreeSet::new(),
             absences: Absences::default(),
+            openings: Openings::default(),
         };
         control.joined = control.views().map(|view| view.name).collect();
         control.forget_strangers();
@@ -276,6 +280,7 @@ impl Control {
 
     /// Takes in that a backend took new flows before the daemon began, if nothing is known of it.
     pub fn presume_up(&mut self, backend: &BackendName, now: u64) {
+        self.openings.presume_open(&backend.service);
         if self.generations.contains_key(backend) {
             self.health.entry(backend.clone()).or_insert_with(|| Health::presumed_up(now));
         }
@@ -310,6 +315,14 @@ impl Control {
     /// Takes in what time it is: since when backends are out or gone follows from that. `now` is in
     /// milliseconds of a clock that only goes forward, here and wherever flows are concerned.
     pub fn note(&mut self, now: u64) {
+        let judged: Vec<(&Service, bool)> = self
+            .services
+            .values()
+            .map(|service| (service, view::are_judged(self, service)))
+            .collect();
+        let mut openings = std::mem::take(&mut self.openings);
+        openings.note(judged.into_iter(), now);
+        self.openings = openings;
         let views: Vec<BackendView> = self.views().collect();
         let room = (self.config.daemon.limits.backends as usize).saturating_sub(views.len());
         self.absences.note(&self.services, &views, room, now);
@@ -320,7 +333,8 @@ impl Control {
     /// When [`Control::desired`] will be another, if nothing happens but time passes.
     #[must_use]
     pub fn next_deadline(&self, now: u64) -> Option<u64> {
-        self.absences.next_deadline(&self.services, now)
+        let flows = self.absences.next_deadline(&self.services, now);
+        flows.into_iter().chain(self.openings.next_deadline()).min()
     }
 
     /// What becomes of the flows that a backend has.

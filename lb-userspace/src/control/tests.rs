@@ -426,6 +426,7 @@ fn addresses_that_are_gone_are_not_known_any_more() {
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
     assert!(control.reached([10, 0, 1, 11].into(), Via::Direct));
+    control.note(5000);
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Up));
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Effective, Intent, Membership, Noted, State, priority};
+use super::{Control, Effective, Intent, Membership, Noted, State, openings, priority};
 use crate::{
     health::Health,
     model::{Backend, BackendName, Priority, Scheduler, Service, Weight},
@@ -59,14 +59,27 @@ impl BackendView {
 
 /// The backends of a service, in the order of their addresses.
 pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView> {
-    let mut views: Vec<BackendView> = merged(control, service)
-        .into_values()
-        .map(|(origin, backend)| view(control, service, origin, &backend))
-        .collect();
+    let mut views = judged(control, service);
+    if control.openings.is_waiting(&service.name) {
+        openings::wait(&mut views);
+    }
     if service.scheduler == Scheduler::PrimaryBackup {
         priority::stand_by(&mut views);
     }
     views
+}
+
+/// The same, each for itself.
+fn judged(control: &Control, service: &Service) -> Vec<BackendView> {
+    merged(control, service)
+        .into_values()
+        .map(|(origin, backend)| view(control, service, origin, &backend))
+        .collect()
+}
+
+/// Whether all backends of a service are more than starting.
+pub(super) fn are_judged(control: &Control, service: &Service) -> bool {
+    judged(control, service).iter().all(|view| view.effective.state != State::Starting)
 }
 
 /// The backends of a service as they are given, not as operators have changed them.

@@ -19,6 +19,7 @@ mod jumbo;
 mod lifecycle;
 mod loops;
 mod memory;
+mod movement;
 mod nat;
 mod operator;
 mod passing;

@@ -177,8 +177,9 @@ fn used_up_ports_are_counted_and_come_back() {
         ask_tcp(client, 10_005, target).map(drop).map_err(|error| error.to_string())
     })
     .unwrap();
+    // One of them the new flow may have taken over.
     site.until("expired flows to be counted", || {
         let expired = site.metrics().sum("lb_nat_expired_total", &[]);
-        (expired >= 4).then_some(()).ok_or_else(|| format!("{expired} expired"))
+        (expired >= 3).then_some(()).ok_or_else(|| format!("{expired} expired"))
     });
 }

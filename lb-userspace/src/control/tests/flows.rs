@@ -271,8 +271,10 @@ fn connections_of_quic_find_a_removed_backend_until_another_has_its_identifier()
     };
     let both = config(&[backend(11, "0a"), backend(12, "0b")]);
     let mut control = Control::new(both, Memory::default()).expect("room");
-    control.reached([10, 0, 1, 11].into(), Via::Direct);
-    check(&mut control, ONE, Ok(Duration::ZERO));
+    for (last, name) in [(11, ONE), (12, "web/10.0.1.12")] {
+        control.reached([10, 0, 1, last].into(), Via::Direct);
+        check(&mut control, name, Ok(Duration::ZERO));
+    }
     control.note(0);
     let known = |control: &mut Control| {
         control.note(1);
