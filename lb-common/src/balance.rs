@@ -6,10 +6,11 @@
 //! others [`crate::uncommon`] begins anew.
 
 use crate::{
-    dispute, find,
+    dispute,
+    find::{self, Found},
     forward::Forward,
     frame::{Ethernet, Frame},
-    nat,
+    hash, nat,
     packet::{self, Age, Packet},
     policy::{Policy, flag},
     send,
@@ -74,7 +75,8 @@ fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Opt
         if !is_certain(tables, packet, slot.current) || !is_certain(tables, packet, slot.previous) {
             return None;
         }
-        dispute::owner(tables, settings, slot, packet, flow).backend
+        // That nobody's flows are over has just been seen.
+        dispute::owner(tables, settings, slot, packet, flow, |_, _| slot.previous).backend
     } else {
         slot.current
     };
@@ -120,35 +122,38 @@ pub fn locate<T: Tables>(
         return Err(Verdict::NoBackend);
     }
     let policy = tables.policy(found.table.policy()).unwrap_or(&Policy::NONE);
-    let flow = flow(settings, policy, packet, found.hash);
+    let flow = flow(settings, policy, packet, &found);
     let index = found.table.slot(flow);
     let line = tables.slot_line(SlotLine::of(index)).ok_or(Verdict::NoBackend)?;
     let (service, policy) = (found.service, found.table.policy());
     Ok(Position { service, policy, flow, index, slot: line.slot(index) })
 }
 
-/// Hash of a packet's flow under a policy, from the hash of its destination.
+/// Hash of a packet's flow to the service that was found, under its policy.
 #[inline(always)]
-pub(crate) fn flow(settings: &Settings, policy: &Policy, packet: &Packet, hash: u64) -> u64 {
+pub(crate) fn flow(settings: &Settings, policy: &Policy, packet: &Packet, found: &Found) -> u64 {
     if !policy.asks(flag::BY_ADDRESS) {
-        return packet.flow(&settings.hash_key, hash);
+        return packet.flow(&settings.hash_key, found.hash);
     }
-    let source = source(settings, policy, packet);
+    let source = source(settings, policy, packet, found.service);
     if matches!(packet.age, Age::Unknown) {
         return source;
     }
     // The lower half chooses the slot. The upper one tells connections of a client apart where they
     // are remembered.
-    source & 0xffff_ffff | packet.flow(&settings.hash_key, hash) & !0xffff_ffff
+    source & 0xffff_ffff | packet.flow(&settings.hash_key, found.hash) & !0xffff_ffff
 }
 
 /// Hash of a packet's source, as far as a policy lets its address count, and of the service's address.
+/// The upper half, which does not choose the slot, tells services of one address apart.
 #[inline(always)]
-pub(crate) fn source(settings: &Settings, policy: &Policy, packet: &Packet) -> u64 {
+pub(crate) fn source(settings: &Settings, policy: &Policy, packet: &Packet, service: u32) -> u64 {
     let key = &settings.hash_key;
     // Not of a range, since later fragments are not known to be.
     let destination = packet.key.at(0, packet.key.protocol());
-    packet.with_ports(0, 0).masked(&policy.source_mask).flow(key, destination.hash(key))
+    let source =
+        packet.with_ports(0, 0).masked(&policy.source_mask).flow(key, destination.hash(key));
+    source ^ hash::spread(u64::from(service)) & !0xffff_ffff
 }
 
 #[cfg(test)]

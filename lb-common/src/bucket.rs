@@ -48,6 +48,12 @@ impl Bucket {
         is_granted
     }
 
+    /// A bucket as full as this one is now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self(SharedU64::new(self.0.load()))
+    }
+
     /// How long ago a token was last asked for; an unused bucket is older than any.
     #[inline(always)]
     fn idle(&self, now: u64) -> u64 {

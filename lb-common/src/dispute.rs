@@ -2,8 +2,9 @@
 //! it had before.
 
 use crate::{
-    backend::Stance,
-    flow::{FlowSet, Phase, Put, Remembered},
+    backend::{Backend, Stance},
+    flow::{self, FlowSet, Phase, Put, Remembered},
+    forward::Forward,
     packet::{Age, Packet},
     settings::Settings,
     slot::Slot,
@@ -38,9 +39,8 @@ impl Owner {
 ///
 /// A flow that begins now belongs to the current backend and is remembered. One that is not
 /// remembered began before the change and belongs to the previous one. Where the cache refuses to
-/// remember, a new flow goes where its next packets will go: to the backend that an earlier flow or
-/// its own first SYN left in the cache, else to the previous one. UDP has no beginning and follows
-/// the table.
+/// remember, a new flow goes where its next packets will go: to the `stray`'s backend. UDP has no
+/// beginning and follows the table.
 #[inline(always)]
 pub(crate) fn owner<T: Tables>(
     tables: &T,
@@ -48,6 +48,7 @@ pub(crate) fn owner<T: Tables>(
     slot: Slot,
     packet: &Packet,
     flow: u64,
+    stray: impl Fn(&FlowSet, u16) -> u16,
 ) -> Owner {
     // A service whose last backends drain has nobody for new flows: nothing to remember.
     let begins = matches!(packet.age, Age::Begins);
@@ -58,20 +59,91 @@ pub(crate) fn owner<T: Tables>(
         return Owner::of(slot, slot.previous);
     };
     let now = tables.now();
-    let found = set.get(flow).filter(|found| is_alive(tables, *found));
-    if !begins && let Some(found) = found {
-        if let Some(after) = renewed(tables, found, packet, now) {
-            // It has a place, unless another CPU has just taken it.
-            let _ = set.put(flow, after);
+    let known = set.get(flow);
+    if let Some(found) = known.filter(|found| is_alive(tables, *found)) {
+        if !begins {
+            if let Some(after) = renewed(tables, found, packet, now) {
+                // It has a place, unless another CPU has just taken it.
+                let _ = set.put(flow, after);
+            }
+            return Owner::of(slot, found.backend);
         }
-        return Owner::of(slot, found.backend);
+        if is_sent_again(tables, found, now) {
+            return Owner::certain(found.backend);
+        }
     }
-    let backend = if begins { slot.current } else { slot.previous };
-    let put = remember(tables, settings, set, flow, packet, (backend, now));
-    if put.is_done() {
-        return if begins { Owner::certain(backend) } else { Owner::of(slot, backend) };
+    let backend = if begins { slot.current } else { stray(set, now) };
+    if !takes_part(tables, backend) {
+        return Owner::certain(backend);
     }
-    Owner::of(slot, found.map_or(slot.previous, |found| found.backend))
+    let remembered = remembered(tables, packet, backend, now);
+    let has_budget = known.is_some()
+        || tables.insert_budget().is_some_and(|budget| budget.take(now, settings.inserts_per_tick));
+    let put = match (has_budget, begins) {
+        (false, _) => Put::Refused,
+        (true, true) => set.put(flow, remembered),
+        // Anybody can make up what is not remembered.
+        (true, false) => set.put_leaving_room(flow, remembered),
+    };
+    match (count(tables, put).is_done(), begins) {
+        (true, true) => Owner::certain(backend),
+        (false, true) => Owner::certain(stray(set, now)),
+        (_, false) => Owner::of(slot, backend),
+    }
+}
+
+/// Whose flows of a disputed slot are that are not remembered: the previous backend's.
+///
+/// Where that one's flows are over, they are told so, unless they may be younger than the change all
+/// the same: because the cache has no room for what begins, or by GUE, where another balancer may
+/// have let them begin. Then they are the current backend's, which resets what it does not know.
+#[inline(always)]
+pub(crate) fn stray<T: Tables>(
+    tables: &T,
+    settings: &Settings,
+    slot: Slot,
+    set: &FlowSet,
+    now: u16,
+) -> u16 {
+    if !slot.is_disputed() {
+        return slot.current;
+    }
+    if slot.current == 0 || takes_part(tables, slot.previous) {
+        return slot.previous;
+    }
+    let may_be_younger = tables
+        .insert_budget()
+        .is_none_or(|budget| budget.is_spent(now, settings.inserts_per_tick / 2))
+        || !set.has_room(now)
+        || tables
+            .backend(slot.current)
+            .is_some_and(|current| matches!(current.forward(), Some(Forward::Gue)));
+    if may_be_younger { slot.current } else { slot.previous }
+}
+
+/// Ticks within which a SYN that comes again finds the backend that it had: three seconds. Linux
+/// sends the first one again after one second, the second after two more.
+const SENT_AGAIN: u16 = 3;
+
+/// Whether a SYN is one that came before, to a backend that still wants it: it comes soon, and nothing
+/// else has come since. Any other begins another connection.
+#[inline(always)]
+pub(crate) fn is_sent_again<T: Tables>(tables: &T, found: Remembered, now: u16) -> bool {
+    matches!(found.phase, Phase::Opening)
+        && flow::idle(now, found.seen) <= SENT_AGAIN
+        && takes_new_flows(tables, found.backend)
+}
+
+/// Whether a backend takes new flows.
+#[inline(always)]
+pub(crate) fn takes_new_flows<T: Tables>(tables: &T, backend: u16) -> bool {
+    tables.backend(backend).is_some_and(|backend| matches!(backend.stance(), Stance::Takes))
+}
+
+/// Whether a backend's flows are not over.
+#[inline(always)]
+fn takes_part<T: Tables>(tables: &T, backend: u16) -> bool {
+    tables.backend(backend).is_some_and(|backend| !matches!(backend.stance(), Stance::Resets))
 }
 
 /// The owner of a flow in a disputed slot that an ICMP error quotes, which is not remembered for
@@ -120,27 +192,16 @@ pub(crate) fn renewed<T: Tables>(
     })
 }
 
-/// Remembers a flow, if the budget and the cache have room for it. One of a backend whose flows are
-/// over has nothing to be remembered.
+/// What is remembered of a flow whose first packet this is.
 #[inline(always)]
-fn remember<T: Tables>(
+pub(crate) fn remembered<T: Tables>(
     tables: &T,
-    settings: &Settings,
-    set: &FlowSet,
-    flow: u64,
     packet: &Packet,
-    (backend, now): (u16, u16),
-) -> Put {
-    let Some(entry) = tables.backend(backend) else { return Put::Refused };
-    if matches!(entry.stance(), Stance::Resets) {
-        return Put::Known;
-    }
-    let phase = Phase::first(packet.flags);
-    let remembered = Remembered { backend, generation: entry.generation(), seen: now, phase };
-    let has_budget =
-        tables.insert_budget().is_some_and(|budget| budget.take(now, settings.inserts_per_tick));
-    let put = if has_budget { set.put(flow, remembered) } else { Put::Refused };
-    count(tables, put)
+    backend: u16,
+    now: u16,
+) -> Remembered {
+    let generation = tables.backend(backend).map_or(0, Backend::generation);
+    Remembered { backend, generation, seen: now, phase: Phase::first(packet.flags) }
 }
 
 /// Counts what became of a flow that was to be remembered.

@@ -9,6 +9,7 @@ mod budget;
 mod counters;
 mod entry;
 mod phase;
+mod time;
 
 use entry::{Entry, tag};
 
@@ -16,9 +17,7 @@ pub use budget::InsertBudget;
 pub use counters::FlowCounters;
 pub use entry::Remembered;
 pub use phase::Phase;
-
-/// Kernel ticks (jiffies) in one tick of the cache, as a shift: about a second at 250 Hz.
-pub const TICK: u32 = 8;
+pub use time::{idle, tick};
 
 const WAYS: usize = 4;
 
@@ -117,6 +116,20 @@ impl FlowSet {
         // The mask shows the verifier that the place is in bounds.
         self.ways[chosen & (WAYS - 1)].write(tag, remembered);
         if longest == entry::EMPTY { Put::New } else { Put::Evicted }
+    }
+
+    /// Whether a flow that begins now would find a place beside those that anybody can make up.
+    #[inline(always)]
+    #[must_use]
+    pub fn has_room(&self, now: u16) -> bool {
+        let mut way = 0;
+        while way < WAYS - 1 {
+            if self.ways[way].overdue(now) > 0 {
+                return true;
+            }
+            way += 1;
+        }
+        false
     }
 
     /// Remembers the flow in any case: where all places are taken, in that of the flow that has been

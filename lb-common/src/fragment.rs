@@ -6,15 +6,15 @@
 
 use crate::{
     find,
-    flow::{FlowSet, Phase, Remembered},
+    flow::{self, FlowSet, Phase, Remembered},
     packet::{Packet, Seen},
     settings::Settings,
     tables::Tables,
     verdict::Verdict,
 };
 
-/// Ticks for which a datagram's ports are believed: 33 seconds at 250 Hz, where Linux reassembles for
-/// 30 (`net.ipv4.ipfrag_time`), 8 at 1,000 Hz. Fragments follow each other within milliseconds; the
+/// Ticks for which a datagram's ports are believed: half a minute, as long as Linux reassembles
+/// (`net.ipv4.ipfrag_time`). Fragments follow each other within milliseconds; the
 /// bound is for identifications that are used again.
 const KEPT: u32 = 32;
 
@@ -46,7 +46,7 @@ pub(crate) fn matched<T: Tables>(
 ) -> Result<Packet, Verdict> {
     let datagram = seen.datagram(&settings.hash_key, id);
     let set = tables.fragment_set(FlowSet::of(datagram, settings.fragment_mask));
-    let is_fresh = |found: &Remembered| u32::from(tables.now().wrapping_sub(found.seen)) <= KEPT;
+    let is_fresh = |found: &Remembered| u32::from(flow::idle(tables.now(), found.seen)) <= KEPT;
     if let Some(found) = set.and_then(|set| set.get(datagram)).filter(is_fresh) {
         return Ok(seen.packet.with_ports(found.backend, found.generation));
     }

@@ -21,7 +21,7 @@ pub mod timeout;
 mod tuple;
 
 use crate::{
-    fragment,
+    flow, fragment,
     frame::{Ethernet, Frame},
     packet::{Age, Kind, Packet},
     reply::Reply,
@@ -116,8 +116,9 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     if let Kind::FirstFragment(id) = work.seen.kind {
         fragment::remember(tables, settings, &work.seen, id);
     }
-    entry.witness(tables.now(), state_bits(work, frame));
-    take_time(tables, entry);
+    let (began, bits) = (entry.seen(), state_bits(work, frame));
+    entry.witness(tables.now(), bits);
+    take_time(tables, entry, began, bits);
     let link = entry.client_link();
     if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
         return Step::Done(Verdict::Malformed);
@@ -158,16 +159,21 @@ fn witness<T: Tables>(tables: &T, entry: &Translation, bits: u32) {
     }
 }
 
-/// Takes in how long the backend took to answer a flow's first packet, where somebody asks.
+/// Takes in how long the backend took to answer a flow's first packet, where somebody asks. `began`
+/// is the tick of that packet, `bits` what the answer says: that nobody listens takes no time.
 #[inline(always)]
-fn take_time<T: Tables>(tables: &T, entry: &Translation) {
+fn take_time<T: Tables>(tables: &T, entry: &Translation, began: u16, bits: u32) {
     if entry.state() & state::TIMED == 0 {
         return;
     }
-    if let Some(latency) = entry.end_timing(tables.nanoseconds())
-        && let Some(load) = tables.load(entry.backend)
-    {
-        load.answered(latency);
+    let Some(latency) = entry.end_timing(tables.nanoseconds()) else { return };
+    if bits & state::RST != 0 {
+        return;
+    }
+    if let Some(load) = tables.load(entry.backend) {
+        // The clock of the first packet comes round after a second.
+        let is_late = flow::idle(tables.now(), began) > 1;
+        load.answered(if is_late { u32::MAX } else { latency });
     }
 }
 

@@ -126,7 +126,7 @@ impl Packet {
         let [first, source_rest @ ..] = client.words();
         Self {
             key,
-            age: Age::Continues,
+            age: if key.protocol() == service::UDP { Age::Unknown } else { Age::Continues },
             flags: 0,
             length: 0,
             traffic_class: 0,

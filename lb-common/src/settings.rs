@@ -14,7 +14,7 @@ pub struct Settings {
     pub flow_mask: u32,
     /// What is in use of all that takes further look-ups, as bits of [`feature`].
     pub features: u32,
-    /// New entries that one CPU may make in the flow cache in one tick. See [`crate::flow::TICK`].
+    /// New entries that one CPU may make in the flow cache in one tick. See [`crate::flow::tick`].
     pub inserts_per_tick: u32,
     /// Answers of its own (ICMP, RST) that one CPU may give in one tick of the flow cache.
     pub replies_per_tick: u32,
@@ -24,6 +24,18 @@ pub struct Settings {
     pub source_mask: u32,
     /// The kernel's clock ticks (jiffies) in a second.
     pub hz: u32,
+    /// Jiffies in one tick of the flow cache, as a shift; see [`crate::flow::tick`].
+    pub tick: u64,
+}
+
+impl Settings {
+    /// The tick of the flow cache, modulo 65,536, at a time in jiffies.
+    #[inline(always)]
+    #[must_use]
+    pub const fn tick_at(&self, jiffies: u64) -> u16 {
+        // The mask shows the verifier that the shift is in bounds.
+        (jiffies >> (self.tick & 15)) as u16
+    }
 }
 
 /// Bits of [`Settings::features`]. A bit that is set needlessly costs packets a look-up; one that

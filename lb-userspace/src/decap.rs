@@ -33,6 +33,7 @@ use crate::{
     config::XdpMode,
     datapath::{
         attach::{self, AttachError},
+        foreign::Occupants,
         kernel_version::{self, UnsupportedKernel},
         pins::{self, PinError, Pins},
         variant::Program,
@@ -190,7 +191,8 @@ impl Decap {
         let gives_on = request.strangers == Strangers::GiveOn;
         set_word(&mut ebpf, SECOND_CHANCE, gives_on.into())?;
         set_sources(&mut ebpf, request.sources)?;
-        attach::attach(&mut ebpf, PROGRAM, interface, request.mode, link)?;
+        let mut occupants = Occupants::default();
+        attach::attach(&mut ebpf, PROGRAM, interface, request.mode, link, &mut occupants)?;
         Ok(decap)
     }
 

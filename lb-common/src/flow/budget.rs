@@ -14,6 +14,14 @@ pub struct InsertBudget {
 }
 
 impl InsertBudget {
+    /// Whether nothing is left of the budget of the tick `now`.
+    #[inline(always)]
+    #[must_use]
+    pub fn is_spent(&self, now: u16, allowance: u32) -> bool {
+        let spent = if self.tick.get() == u32::from(now) + 1 { self.spent.get() } else { 0 };
+        spent >= allowance
+    }
+
     /// Takes one insertion out of the budget of the tick `now`, if there is one left.
     #[inline(always)]
     #[must_use]
@@ -37,6 +45,7 @@ mod tests {
         let budget = InsertBudget::default();
         assert_eq!((0..5).filter(|_| budget.take(0, 3)).count(), 3);
         assert_eq!((0..5).filter(|_| budget.take(1, 3)).count(), 3);
+        assert!(budget.is_spent(1, 3) && !budget.is_spent(1, 4) && !budget.is_spent(2, 3));
         assert!(!budget.take(1, 0));
     }
 }

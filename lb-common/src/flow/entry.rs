@@ -1,6 +1,6 @@
 //! One remembered flow: two words.
 
-use super::Phase;
+use super::{Phase, time};
 use crate::{layout, shared::SharedU64};
 
 /// What the cache knows of a flow.
@@ -75,7 +75,8 @@ impl Entry {
         if self.is_of(0) {
             return EMPTY;
         }
-        u32::from(now.wrapping_sub((layout::flow_of_memory(self.value.load()) >> 32) as u16))
+        let value = layout::flow_of_memory(self.value.load());
+        u32::from(time::idle(now, (value >> 32) as u16))
     }
 
     /// For how many ticks others may have had the place; 0 while the flow keeps it.
@@ -85,9 +86,11 @@ impl Entry {
             return EMPTY;
         }
         let value = layout::flow_of_memory(self.value.load());
-        let idle = u32::from(now.wrapping_sub((value >> 32) as u16));
+        let idle = u32::from(time::idle(now, (value >> 32) as u16));
         let kept = Phase::from_bits(value >> 48).kept();
-        idle.saturating_sub(kept)
+        // Not below zero, without a branch.
+        let overdue = idle.wrapping_sub(kept);
+        overdue & ((overdue >> 31).wrapping_sub(1))
     }
 }
 

@@ -11,19 +11,19 @@ const RST: u8 = 0x04;
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// TCP's SYN, and nothing since.
+    /// TCP's SYN, or one datagram, and nothing since.
     Opening = 0,
-    /// It goes on. Flows of UDP always do.
+    /// It goes on.
     Open = 1,
     /// The client has sent FIN.
     Closing = 2,
-    /// The client, or somebody in its name, has sent RST, and nothing since.
-    Reset = 3,
+    /// RST, or one packet whose flow nobody saw begin, and nothing since: anybody may have sent it.
+    Doubtful = 3,
 }
 
 impl Phase {
     /// Every phase.
-    pub const ALL: [Self; 4] = [Self::Opening, Self::Open, Self::Closing, Self::Reset];
+    pub const ALL: [Self; 4] = [Self::Opening, Self::Open, Self::Closing, Self::Doubtful];
 
     /// The phase whose number is in the lowest two bits.
     #[inline(always)]
@@ -32,7 +32,7 @@ impl Phase {
             0 => Self::Opening,
             1 => Self::Open,
             2 => Self::Closing,
-            _ => Self::Reset,
+            _ => Self::Doubtful,
         }
     }
 
@@ -40,7 +40,11 @@ impl Phase {
     #[inline(always)]
     #[must_use]
     pub const fn first(flags: u8) -> Self {
-        if flags & (SYN | RST) == SYN { Self::Opening } else { Self::Open.after(flags) }
+        match flags & (FIN | SYN | RST) {
+            0 if flags != 0 => Self::Doubtful,
+            0 | SYN => Self::Opening,
+            _ => Self::Open.after(flags),
+        }
     }
 
     /// The phase after one more packet with these flags of TCP; 0 is UDP's.
@@ -50,7 +54,7 @@ impl Phase {
     #[must_use]
     pub const fn after(self, flags: u8) -> Self {
         if flags & RST != 0 {
-            Self::Reset
+            Self::Doubtful
         } else if flags & FIN != 0 || matches!(self, Self::Closing) {
             Self::Closing
         } else {
@@ -62,20 +66,19 @@ impl Phase {
     #[inline(always)]
     #[must_use]
     pub const fn is_ending(self) -> bool {
-        matches!(self, Self::Closing | Self::Reset)
+        matches!(self, Self::Closing | Self::Doubtful)
     }
 
-    /// Ticks for which a silent flow keeps its place, at 250 Hz about: 10 s before the client has
+    /// Ticks, of about a second, for which a silent flow keeps its place: 10 s before the client has
     /// answered (Linux sends a SYN again after 1, 3 and 7 s), four minutes once it has, a minute after
     /// FIN and 10 s after RST.
     #[inline(always)]
     #[must_use]
     pub const fn kept(self) -> u32 {
-        match self {
-            Self::Opening | Self::Reset => 10,
-            Self::Open => 256,
-            Self::Closing => 60,
-        }
+        /// A number of 16 bits for each phase: a look-up without branches.
+        const KEPT: u64 = 10 | 256 << 16 | 60 << 32 | 10 << 48;
+
+        (KEPT >> (self as u32 * 16)) as u16 as u32
     }
 }
 
@@ -94,7 +97,7 @@ mod tests {
             (ACK, Phase::Open),
             (FIN | ACK, Phase::Closing),
             (ACK, Phase::Closing),
-            (RST, Phase::Reset),
+            (RST, Phase::Doubtful),
         ] {
             phase = phase.after(flags);
             assert_eq!(phase, expected);
@@ -104,12 +107,16 @@ mod tests {
     #[test]
     fn a_reset_counts_until_its_sender_goes_on() {
         assert_eq!(Phase::Open.after(RST | ACK).after(ACK), Phase::Open);
-        assert_eq!(Phase::first(RST), Phase::Reset);
+        assert_eq!(Phase::first(RST), Phase::Doubtful);
     }
 
     #[test]
-    fn udp_goes_on() {
-        assert_eq!(Phase::first(0), Phase::Open);
+    fn one_packet_opens_and_the_next_goes_on() {
+        assert_eq!([0, SYN].map(Phase::first), [Phase::Opening; 2]);
+        assert_eq!(Phase::first(ACK), Phase::Doubtful);
+        for phase in [Phase::Opening, Phase::Doubtful] {
+            assert_eq!([0, ACK].map(|flags| phase.after(flags)), [Phase::Open; 2]);
+        }
         assert_eq!(Phase::Open.after(0), Phase::Open);
     }
 

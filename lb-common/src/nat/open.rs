@@ -7,7 +7,7 @@ use super::{
     timeout::is_closed,
 };
 use crate::{
-    backend::Backend,
+    backend::{Backend, Stance},
     forward::Forward,
     frame::Frame,
     packet::Age,
@@ -111,7 +111,8 @@ fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
     let Some(entry) = tables.translation(tuple) else { return false };
     let answer = partner(tables, tuple, entry);
     let answered = answer.map_or(0, Translation::state);
-    let is_over = matches!(work.seen.packet.age, Age::Begins) && is_closed(entry.state(), answered);
+    let begins = matches!(work.seen.packet.age, Age::Begins);
+    let is_over = begins && (is_closed(entry.state(), answered) || is_unwanted(tables, entry));
     if answer.is_some() && !is_over && is_alive(tables, entry) {
         return true;
     }
@@ -121,6 +122,18 @@ fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
         tables.remove_translation(&reversed);
     }
     false
+}
+
+/// Whether a SYN of a known flow has to find another backend: its own takes no new flows, unless the
+/// SYN is only one that comes again.
+#[inline(always)]
+fn is_unwanted<T: Tables>(tables: &T, entry: &Translation) -> bool {
+    let Some(backend) = tables.backend(entry.backend) else { return true };
+    match backend.stance() {
+        Stance::Takes => false,
+        Stance::Keeps => entry.state() & state::CONNECTED != 0,
+        Stance::Resets => true,
+    }
 }
 
 /// The backend of a new flow, if it may begin; 0 is none.

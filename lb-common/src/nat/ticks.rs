@@ -4,10 +4,10 @@ use super::{
     Translation,
     timeout::{SHORTEST, timeout},
 };
-use crate::flow::TICK;
+use crate::flow;
 
 /// The kernel's clock, as entries count it. They have 16 bits for it: a flow that was silent for so
-/// many ticks (18 hours at 250 Hz) seems to have been in use just now, once more for its time.
+/// many ticks (some 18 hours) seems to have been in use just now, once more for its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Ticks {
     /// The tick now, modulo 65,536.
@@ -21,19 +21,15 @@ impl Ticks {
     #[inline(always)]
     #[must_use]
     pub const fn of_seconds(self, seconds: u32) -> u64 {
-        (seconds as u64 * self.hz as u64 + (1 << TICK) - 1) >> TICK
+        let tick = flow::tick(self.hz);
+        (seconds as u64 * self.hz as u64 + (1 << tick) - 1) >> tick
     }
 
     /// For how many ticks an entry that was seen then has been silent.
     #[inline(always)]
     #[must_use]
     pub const fn since(self, seen: u16) -> u64 {
-        /// Packets go on while a pass over all entries takes its time: so far ahead of it they may
-        /// be.
-        const AHEAD: u16 = 1024;
-
-        let ticks = self.now.wrapping_sub(seen);
-        if ticks > u16::MAX - AHEAD { 0 } else { ticks as u64 }
+        flow::idle(self.now, seen) as u64
     }
 
     /// Whether nothing has gone this way for longer than any flow is kept for less.

@@ -40,7 +40,7 @@ pub(super) fn admit<F: Frame, T: Tables>(
     if let Kind::FirstFragment(id) = work.seen.kind {
         fragment::remember(tables, settings, &work.seen, id);
     }
-    work.flow = balance::flow(settings, policy, &work.seen.packet, found.hash);
+    work.flow = balance::flow(settings, policy, &work.seen.packet, &found);
     if policy.asks(flag::NAT) { Step::Request } else { Step::Choose }
 }
 

@@ -79,7 +79,9 @@ fn choice<F: Frame, T: Tables>(
     } else if matches!(work.seen.kind, Kind::Error { .. }) {
         dispute::former(*tables, settings, slot, packet, work.flow)
     } else {
-        dispute::owner(*tables, settings, slot, packet, work.flow)
+        dispute::owner(*tables, settings, slot, packet, work.flow, |set, now| {
+            dispute::stray(*tables, settings, slot, set, now)
+        })
     }))
 }
 

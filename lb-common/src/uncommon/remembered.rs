@@ -4,9 +4,8 @@ mod short;
 
 use super::{Beside, Step, Work, choose, choose::Choice, limits};
 use crate::{
-    backend::Stance,
     dispute::{self, Owner},
-    flow::{FlowSet, Phase, Put, Remembered},
+    flow::{self, FlowSet, Put, Remembered},
     packet::{Age, Kind, Packet},
     policy::Policy,
     settings::Settings,
@@ -17,10 +16,6 @@ use crate::{
 
 pub use short::short;
 
-/// Ticks within which a SYN that comes again finds the backend that it had: some three seconds at
-/// 250 Hz. Linux sends the first one again after one second, the second after two more.
-const SENT_AGAIN: u16 = 3;
-
 /// The owner of a remembered flow, or that one begins.
 #[inline(always)]
 pub(super) fn choose<T: Tables>(
@@ -30,11 +25,11 @@ pub(super) fn choose<T: Tables>(
 ) -> Result<Choice, Verdict> {
     let Beside { tables, settings, policy } = beside;
     let packet = &work.seen.packet;
-    let stray = stray(slot);
     let Some(set) = tables.flow_set(FlowSet::of(work.flow, settings.flow_mask)) else {
-        return Ok(Choice::Owned(Owner::of(slot, stray)));
+        return Ok(Choice::Owned(Owner::of(slot, slot.current)));
     };
     let fresh = Fresh { tables: *tables, policy, now: tables.now() };
+    let stray = dispute::stray(*tables, settings, slot, set, fresh.now);
     let found = set.get(work.flow).filter(|found| fresh.holds(packet, found));
     // Errors begin nothing, and keep nothing alive.
     if matches!(work.seen.kind, Kind::Error { .. }) {
@@ -42,7 +37,7 @@ pub(super) fn choose<T: Tables>(
     }
     let begins = matches!(packet.age, Age::Begins);
     if let Some(found) = found
-        && (!begins || is_sent_again(*tables, found, fresh.now))
+        && (!begins || dispute::is_sent_again(*tables, found, fresh.now))
     {
         go_on(*tables, set, work.flow, found, packet, fresh.now);
         return Ok(Choice::Owned(Owner::certain(found.backend)));
@@ -68,30 +63,10 @@ impl<T: Tables> Fresh<'_, T> {
     /// ends.
     #[inline(always)]
     fn holds(&self, packet: &Packet, found: &Remembered) -> bool {
-        let idle = self.now.wrapping_sub(found.seen);
+        let idle = flow::idle(self.now, found.seen);
         (!matches!(packet.age, Age::Unknown) || idle <= self.policy.flow_timeout)
             && dispute::is_alive(self.tables, *found)
     }
-}
-
-/// Whose flows are that are not remembered: as in any disputed slot.
-#[inline(always)]
-const fn stray(slot: Slot) -> u16 {
-    if slot.is_disputed() { slot.previous } else { slot.current }
-}
-
-/// Whether a SYN is one that came before, to a backend that still wants it.
-#[inline(always)]
-fn is_sent_again<T: Tables>(tables: &T, found: Remembered, now: u16) -> bool {
-    matches!(found.phase, Phase::Opening)
-        && now.wrapping_sub(found.seen) <= SENT_AGAIN
-        && takes_new_flows(tables, found.backend)
-}
-
-/// Whether a backend takes new flows.
-#[inline(always)]
-pub(super) fn takes_new_flows<T: Tables>(tables: &T, backend: u16) -> bool {
-    tables.backend(backend).is_some_and(|backend| matches!(backend.stance(), Stance::Takes))
 }
 
 /// Takes in one more packet of a remembered flow.
@@ -134,7 +109,15 @@ pub(super) fn enlist<T: Tables>(work: &mut Work, beside: &Beside<'_, T>) -> Step
         return choose::assign(work, beside, Owner::certain(backend));
     }
     let slot = choose::slot(work, beside.tables).unwrap_or_default();
-    choose::assign(work, beside, Owner::certain(stray(slot)))
+    let stray = refused(beside.tables, beside.settings, slot, work.flow);
+    choose::assign(work, beside, Owner::certain(stray))
+}
+
+/// Whose a flow is that begins and has no place in the cache.
+#[inline(always)]
+fn refused<T: Tables>(tables: &T, settings: &Settings, slot: Slot, flow: u64) -> u16 {
+    let set = tables.flow_set(FlowSet::of(flow, settings.flow_mask));
+    set.map_or(slot.current, |set| dispute::stray(tables, settings, slot, set, tables.now()))
 }
 
 /// Remembers a flow; see [`put`].
@@ -163,9 +146,7 @@ fn put<T: Tables>(
     packet: &Packet,
     (backend, now): (u16, u16),
 ) -> Put {
-    let Some(entry) = tables.backend(backend) else { return Put::Refused };
-    let phase = Phase::first(packet.flags);
-    let remembered = Remembered { backend, generation: entry.generation(), seen: now, phase };
+    let remembered = dispute::remembered(tables, packet, backend, now);
     let allowance = settings.inserts_per_tick / 2;
     let has_budget = tables.insert_budget().is_some_and(|budget| budget.take(now, allowance));
     let put = if has_budget { set.put_leaving_room(flow, remembered) } else { Put::Refused };

@@ -3,7 +3,7 @@
 use super::{Beside, Step, Work, choose, remembered};
 use crate::{
     balance, dispute,
-    flow::{FlowSet, Phase, Remembered},
+    flow::{self, FlowSet, Phase, Remembered},
     hash,
     load::Rotation,
     policy::{Policy, Scheduler, flag},
@@ -105,16 +105,16 @@ fn less_busy<T: Tables>(tables: &T, policy: &Policy, any: u64) -> u16 {
 #[inline(always)]
 fn of_source<T: Tables>(work: &Work, beside: &Beside<'_, T>) -> u16 {
     let Beside { tables, settings, policy } = beside;
-    let source = balance::source(settings, policy, &work.seen.packet);
+    let source = balance::source(settings, policy, &work.seen.packet, work.found.service);
     let current = choose::slot(work, *tables).unwrap_or_default().current;
     let Some(set) = tables.flow_set(FlowSet::of(source, settings.flow_mask)) else {
         return current;
     };
     let now = tables.now();
     let known = set.get(source).filter(|found| {
-        now.wrapping_sub(found.seen) <= policy.source_timeout
+        flow::idle(now, found.seen) <= policy.source_timeout
             && dispute::is_alive(*tables, *found)
-            && remembered::takes_new_flows(*tables, found.backend)
+            && dispute::takes_new_flows(*tables, found.backend)
     });
     let Some(found) = known else {
         // Without a place the source goes by its slot.

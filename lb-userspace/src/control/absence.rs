@@ -54,7 +54,13 @@ pub(super) struct Absences {
     /// Backends of services when this was last brought up to date.
     present: BTreeMap<BackendName, Trace>,
     departed: BTreeMap<BackendName, Trace>,
+    /// When this was last brought up to date.
+    noted: u64,
 }
+
+/// How long clients are told at least, and at most: those that ask later than that are few, and as
+/// long as they are told, slots keep a backend that does not answer for their previous one.
+const TOLD: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(60));
 
 impl Absences {
     /// Takes in who is there at a time, and in which state. No more than `room` backends that were
@@ -93,6 +99,7 @@ impl Absences {
         }
         absences.retain(|name, _| present.contains_key(name) || gone.contains_key(name));
         (self.absences, self.present, self.departed) = (absences, present, gone);
+        self.noted = now;
     }
 
     /// The absence of a backend that is there, in this state from now on.
@@ -141,9 +148,16 @@ impl Absences {
         })
     }
 
-    /// All backends that were removed and whose flows are not over.
-    pub(super) fn names(&self) -> impl Iterator<Item = &BackendName> {
-        self.departed.keys()
+    /// The backends that were removed and get packets of the flows that they have.
+    pub(super) fn kept<'a>(
+        &'a self,
+        services: &'a BTreeMap<ServiceName, Service>,
+    ) -> impl Iterator<Item = &'a BackendName> {
+        let flows = |name: &BackendName| {
+            let service = services.get(&name.service)?;
+            Some(self.absences.get(name)?.fate(service, self.noted).flows)
+        };
+        self.departed.keys().filter(move |name| flows(name) == Some(Flows::Keep))
     }
 
     /// The earliest time after `now` at which something else becomes of anybody's flows.
@@ -164,11 +178,15 @@ impl Absences {
         self.departed.insert(name, trace);
     }
 
-    /// Forgets all backends that were removed. True if there were any.
+    /// Forgets those backends that were removed which left first: half of them, and one at least.
+    /// False if there were none.
     pub(super) fn forget_departed(&mut self) -> bool {
-        let departed = std::mem::take(&mut self.departed);
-        self.absences.retain(|name, _| !departed.contains_key(name));
-        !departed.is_empty()
+        let forgotten = oldest(&self.departed, &self.absences, self.departed.len().div_ceil(2));
+        for name in &forgotten {
+            self.departed.remove(name);
+            self.absences.remove(name);
+        }
+        !forgotten.is_empty()
     }
 
     /// What is known of services goes on under other names; `None` is the end of it.
@@ -200,8 +218,8 @@ impl Absence {
                 (then, over)
             }
         };
-        // Later than that nobody asks any more: see `flow_grace`.
-        let told = later(start, service.flow_grace);
+        let (least, most) = TOLD;
+        let told = later(start, service.flow_grace.clamp(least, most));
         if end == FlowEnd::Reset && now < told {
             return Fate { flows: Flows::Reset, until: Some(told) };
         }

@@ -12,6 +12,7 @@ mod policy;
 mod preview;
 mod priority;
 mod state;
+mod succession;
 mod view;
 
 use std::{
@@ -19,7 +20,7 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::{Address, Forward, ServiceKey};
+use lb_common::{Address, Forward};
 
 pub use absence::Fate;
 pub use error::ControlError;
@@ -93,24 +94,16 @@ pub struct Memory {
     pub registered: BTreeMap<ServiceName, Snapshot>,
 }
 
-/// What a service with another name takes over from the one before.
-#[derive(Default)]
-struct Inherited {
-    health: BTreeMap<BackendName, Health>,
-    registered: BTreeMap<ServiceName, Snapshot>,
-}
-
 impl Control {
-    /// Begins with a configuration and what is remembered.
+    /// Begins with a configuration and what is remembered. Of what registries said as much is kept
+    /// as fits.
     pub fn new(config: Config, memory: Memory) -> Result<Self, ControlError> {
         let services = operator::services(&config, &memory.intents)?;
-        check_service_limits(&in_order(&services), &config.daemon.limits)
-            .map_err(ControlError::Capacity)?;
         let mut control = Self {
             config,
             intents: memory.intents,
             services,
-            registered: memory.registered,
+            registered: BTreeMap::new(),
             health: memory.health,
             generations: BTreeMap::new(),
             next_generation: 1,
@@ -120,8 +113,11 @@ impl Control {
             absences: Absences::default(),
             openings: Openings::default(),
         };
+        control.check_capacity().map_err(ControlError::Capacity)?;
+        control.recall_registered(memory.registered);
         control.joined = control.views().map(|view| view.name).collect();
         control.forget_strangers();
+        control.recall_open();
         Ok(control)
     }
 
@@ -166,77 +162,6 @@ impl Control {
         self.replace(self.config.clone(), intents)
     }
 
-    fn replace(&mut self, config: Config, intents: Intents) -> Result<(), ControlError> {
-        let services = operator::services(&config, &intents)?;
-        let serving = self.serving();
-        let inherited = self.inherited(&services);
-        let former = (
-            std::mem::replace(&mut self.services, services),
-            std::mem::replace(&mut self.config, config),
-            std::mem::replace(&mut self.intents, intents),
-            self.registered.clone(),
-        );
-        self.registered.extend(inherited.registered);
-        if let Err(message) = self.check_capacity() {
-            (self.services, self.config, self.intents, self.registered) = former;
-            return Err(ControlError::Capacity(message));
-        }
-        let (services_before, ..) = former;
-        self.health.extend(inherited.health);
-        let by_key: BTreeMap<ServiceKey, &ServiceName> =
-            self.services.values().map(|service| (service.key(), &service.name)).collect();
-        self.absences
-            .rename(|former| by_key.get(&services_before.get(former)?.key()).copied().cloned());
-        self.forget_strangers();
-        self.presume_still_up(&serving);
-        Ok(())
-    }
-
-    /// Backends that take new flows, by what packets know of their service, and since when.
-    fn serving(&self) -> BTreeMap<(ServiceKey, IpAddr), u64> {
-        let serving = self.views().filter(|view| view.serving_weight() > 0);
-        let key = |view: &BackendView| self.services[&view.name.service].key();
-        serving.map(|view| ((key(&view), view.name.address), view.since)).collect()
-    }
-
-    /// What is known of a service goes on under another name, and under a registry that has not
-    /// answered yet: that a file names no backends any more is no answer of the registry.
-    fn inherited(&self, services: &BTreeMap<ServiceName, Service>) -> Inherited {
-        let mut inherited = Inherited::default();
-        for (name, service) in services {
-            let has_key = |former: &&Service| former.key() == service.key();
-            let Some(former) = self.services.values().find(has_key) else { continue };
-            if service.source.is_some() && former.source.is_none() {
-                let snapshot = Snapshot { backends: former.backends.clone() };
-                inherited.registered.insert(name.clone(), snapshot);
-            }
-            if former.name == *name {
-                continue;
-            }
-            if let Some(snapshot) = self.registered.get(&former.name) {
-                inherited.registered.insert(name.clone(), snapshot.clone());
-            }
-            for (backend, health) in &self.health {
-                if backend.service == former.name {
-                    let renamed = BackendName { service: name.clone(), address: backend.address };
-                    inherited.health.insert(renamed, health.clone());
-                }
-            }
-        }
-        inherited
-    }
-
-    /// A backend that took new flows and is checked from now on is up until checks say otherwise.
-    fn presume_still_up(&mut self, serving: &BTreeMap<(ServiceKey, IpAddr), u64>) {
-        for backend in self.generations.keys() {
-            let service = &self.services[&backend.service];
-            if let Some(since) = serving.get(&(service.key(), backend.address)) {
-                let presumed = || Health::presumed_up(*since);
-                self.health.entry(backend.clone()).or_insert_with(presumed);
-            }
-        }
-    }
-
     fn check_capacity(&self) -> Result<(), String> {
         let services: Vec<Service> = self
             .services
@@ -278,9 +203,14 @@ impl Control {
         health.record(&result.outcome, &check, now).is_some()
     }
 
+    /// Takes in that packets knew a service before the daemon began: it waits for nobody.
+    pub fn presume_open(&mut self, service: &ServiceName) {
+        self.openings.presume_open(service);
+    }
+
     /// Takes in that a backend took new flows before the daemon began, if nothing is known of it.
     pub fn presume_up(&mut self, backend: &BackendName, now: u64) {
-        self.openings.presume_open(&backend.service);
+        self.presume_open(&backend.service);
         if self.generations.contains_key(backend) {
             self.health.entry(backend.clone()).or_insert_with(|| Health::presumed_up(now));
         }
@@ -305,10 +235,10 @@ impl Control {
         &self.registered
     }
 
-    /// Addresses of all backends, those included that were removed and still have flows.
+    /// Addresses of all backends, those included that were removed and keep their flows.
     #[must_use]
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        let departed = self.absences.names().map(|name| name.address);
+        let departed = self.absences.kept(&self.services).map(|name| name.address);
         self.views().map(|view| view.name.address).chain(departed).collect()
     }
 
@@ -363,7 +293,8 @@ impl Control {
         }
     }
 
-    /// Gives up all backends that were removed, to make room. True if there were any.
+    /// Gives up those backends that were removed which left first: half of them, and one at least,
+    /// to make room. False if there were none.
     pub fn forget_departed(&mut self) -> bool {
         self.absences.forget_departed()
     }
@@ -397,9 +328,7 @@ impl Control {
                 *next
             });
         }
-        self.registered.retain(|service, _| {
-            self.services.get(service).is_some_and(|service| service.source.is_some())
-        });
+        self.registered.retain(|service, _| has_registry(&self.services, service));
     }
 
     /// Every backend of every service.
@@ -528,8 +457,8 @@ impl Control {
     }
 }
 
-fn in_order(services: &BTreeMap<ServiceName, Service>) -> Vec<Service> {
-    services.values().cloned().collect()
+fn has_registry(services: &BTreeMap<ServiceName, Service>, name: &ServiceName) -> bool {
+    services.get(name).is_some_and(|service| service.source.is_some())
 }
 
 #[cfg(test)]

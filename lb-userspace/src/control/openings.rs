@@ -43,6 +43,13 @@ impl Openings {
         self.open.insert(name.clone());
     }
 
+    /// What is known of services goes on under other names; `None` is the end of it.
+    pub(super) fn rename(&mut self, renamed: impl Fn(&ServiceName) -> Option<ServiceName>) {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        self.waiting = waiting.filter_map(|(name, since)| Some((renamed(&name)?, since))).collect();
+        self.open = self.open.iter().filter_map(renamed).collect();
+    }
+
     /// Whether a service still waits.
     pub(super) fn is_waiting(&self, name: &ServiceName) -> bool {
         self.waiting.contains_key(name)
@@ -69,9 +76,10 @@ mod tests {
     use crate::{
         config::Config,
         control::{Control, Memory, State},
-        health::{CheckFailure, CheckResult},
-        model::BackendName,
+        health::{CheckFailure, CheckResult, Health},
+        model::{Backend, BackendName},
         netlink::Via,
+        source::Snapshot,
     };
 
     const CONFIG: &str = r#"
@@ -163,5 +171,55 @@ address = "10.0.1.12"
         control.presume_up(&names()[0], 0);
         control.note(1);
         assert_eq!(weights(&control, 1), [100, 0]);
+    }
+
+    #[test]
+    fn a_service_whose_backends_were_up_before_the_daemon_began_does_not_wait() {
+        let health = [(names()[0].clone(), Health::presumed_up(7))].into();
+        let config = Config::parse("lb.toml", CONFIG).expect("valid");
+        let mut control =
+            Control::new(config, Memory { health, ..Memory::default() }).expect("room");
+        control.reached(names()[0].address, Via::Direct);
+        control.note(1);
+        assert_eq!(weights(&control, 1), [100, 0]);
+    }
+
+    #[test]
+    fn another_name_closes_no_service() {
+        let mut control = begun();
+        judge(&mut control, 0, true);
+        control.note(1000);
+        assert_eq!(weights(&control, 1000), [100, 0]);
+        let renamed = CONFIG.replace("\"web\"", "\"www\"");
+        control.reload(Config::parse("lb.toml", &renamed).expect("valid")).expect("room");
+        control.note(1001);
+        assert_eq!(weights(&control, 1001), [100, 0]);
+    }
+
+    #[test]
+    fn a_registry_that_has_not_answered_is_waited_for() {
+        let source = "[service.source]\ntype = \"file\"\npath = \"/etc/lb/web.json\"\n";
+        let named = CONFIG.split("[[service.backend]]").next().expect("the first part");
+        let config = Config::parse("lb.toml", &format!("{named}{source}")).expect("valid");
+        let mut control = Control::new(config, Memory::default()).expect("room");
+        control.note(0);
+        assert_eq!(control.next_deadline(0), Some(1000));
+        let backend = |name: BackendName| Backend {
+            address: name.address,
+            weight: 100,
+            port: 0,
+            priority: 0,
+        };
+        let backends = names().map(backend).into();
+        control.register(&names()[0].service, Snapshot { backends }).expect("room");
+        for name in names() {
+            control.reached(name.address, Via::Direct);
+        }
+        judge(&mut control, 0, true);
+        control.note(5);
+        assert_eq!(weights(&control, 5), [0, 0]);
+        judge(&mut control, 1, true);
+        control.note(6);
+        assert_eq!(weights(&control, 6), [100, 100]);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
     config::{self, Clash, Config, Daemon, Together},
-    model::{Backend, BackendName, Priority, Service, ServiceName, Weight},
+    model::{Backend, BackendName, Priority, Scheduler, Service, ServiceName, Weight},
 };
 
 /// What an operator asks for.
@@ -50,8 +50,9 @@ impl Control {
 
     /// Whether all of it fits together, and into the tables.
     fn try_out(&self, config: Config, intents: Intents) -> Result<(), ControlError> {
-        let registered = self.registered.clone();
-        let draft = Self::new(config, Memory { intents, registered, ..Memory::default() })?;
+        let mut draft = Self::new(config, Memory { intents, ..Memory::default() })?;
+        draft.registered = self.registered.clone();
+        draft.forget_strangers();
         draft.check_capacity().map_err(ControlError::Capacity)
     }
 }
@@ -140,6 +141,9 @@ fn add_backend(
         .backend_rule()
         .check(name.address)
         .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
+    if intent.priority != 0 && service.scheduler != Scheduler::PrimaryBackup {
+        return Err(ControlError::NobodyStandsBy(name.clone()));
+    }
     // What was said of a backend of this name before it was removed is over.
     intents.change(name, |before| *before = intent);
     Ok(())

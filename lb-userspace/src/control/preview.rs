@@ -11,7 +11,7 @@ use crate::{
 
 impl Control {
     /// The same inputs under another configuration, as if its new backends were reached and passed
-    /// their checks; `now` is in milliseconds since 1970.
+    /// their checks; `now` is in milliseconds of the clock that [`Control::note`] is told.
     pub fn preview(&self, config: Config, now: u64) -> Result<Self, ControlError> {
         let mut preview = self.clone();
         preview.reload(config)?;

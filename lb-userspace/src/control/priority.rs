@@ -116,6 +116,34 @@ priority = 7
     }
 
     #[test]
+    fn a_check_that_is_new_to_a_service_leaves_those_ready_that_stand_by() {
+        let (before, rest) = CONFIG.split_once("[service.health_check]").expect("a check");
+        let (_, after) = rest.split_once("[service.source]").expect("a source");
+        let unchecked = format!("{before}[service.source]{after}");
+        let mut control = control();
+        control.reload(Config::parse("test.toml", &unchecked).expect("valid")).expect("room");
+        assert_eq!(states(&control), [Up, Up, Standby, Standby]);
+        control.reload(Config::parse("test.toml", CONFIG).expect("valid")).expect("room");
+        assert_eq!(states(&control), [Up, Up, Standby, Standby]);
+    }
+
+    #[test]
+    fn priorities_are_refused_where_nobody_stands_by() {
+        let mut control = control();
+        let others = CONFIG
+            .replace("scheduler = \"primary-backup\"\n", "")
+            .replace("priority = 1\n", "")
+            .replace("priority = 7\n", "");
+        control.reload(Config::parse("test.toml", &others).expect("valid")).expect("room");
+        let error = control.operate(Command::AddBackend(name(15), 100, 3)).expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "`web/10.0.1.15`: priority: needs scheduler = \"primary-backup\""
+        );
+        control.operate(Command::AddBackend(name(15), 100, 0)).expect("as any other");
+    }
+
+    #[test]
     fn registries_and_operators_name_priorities_too() {
         let mut control = control();
         let name = |last: u8| BackendName { address: [10, 0, 2, last].into(), ..name(last) };

@@ -154,6 +154,50 @@ fn an_answer_without_room_leaves_the_last_one() {
 }
 
 #[test]
+fn of_what_a_registry_said_before_the_daemon_began_as_much_is_kept_as_fits() {
+    let backend =
+        |last| Backend { address: [10, 0, 2, last].into(), weight: 1, port: 0, priority: 0 };
+    for (known, kept) in [(4, 6), (5, 6), (200, 6)] {
+        let web: ServiceName = "web".parse().expect("name");
+        let snapshot = Snapshot { backends: (0..known).map(backend).collect() };
+        let memory = Memory { registered: [(web, snapshot)].into(), ..Memory::default() };
+        let config = Config::parse("test.toml", CONFIG).expect("a valid configuration");
+        let control = Control::new(config, memory).expect("it must start");
+        assert_eq!(control.views().count(), kept, "{known}");
+    }
+}
+
+#[test]
+fn what_tables_say_that_a_registry_said_has_its_part_in_them_before_it_is_checked() {
+    let thirteenth = Backend { address: [10, 0, 1, 13].into(), weight: 30, port: 0, priority: 0 };
+    let web: ServiceName = "web".parse().expect("name");
+    let base = |register: fn(&mut Control, &ServiceName, Snapshot) -> Result<(), ControlError>| {
+        let mut control = control();
+        register(&mut control, &web, Snapshot { backends: vec![thirteenth] }).expect("room");
+        let members = control.desired(0).remove(0).members;
+        members.iter().map(|member| member.base_weight).collect::<Vec<_>>()
+    };
+    assert_eq!(base(Control::presume_registered), [100, 50, 30]);
+    assert_eq!(base(Control::register), [100, 50, 0]);
+}
+
+#[test]
+fn a_configuration_in_force_comes_to_the_same_whether_its_backends_are_checked_or_not() {
+    let mut control = control();
+    check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
+    control.note(1);
+    let config = control.config().clone();
+    let weights = |control: &Control| {
+        let members = control.desired(1).remove(0).members;
+        members.iter().map(|member| member.weight).collect::<Vec<_>>()
+    };
+    let preview = control.preview(config.clone(), 1).expect("in force");
+    assert_eq!(weights(&preview), [100, 50]);
+    let again = preview.preview(config, 1).expect("in force");
+    assert_eq!(again.desired(1), preview.desired(1));
+}
+
+#[test]
 fn what_is_not_there_is_named() {
     let mut control = control();
     let mut refused = |command| control.operate(command).expect_err("refused");

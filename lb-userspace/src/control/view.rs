@@ -77,9 +77,12 @@ fn judged(control: &Control, service: &Service) -> Vec<BackendView> {
         .collect()
 }
 
-/// Whether all backends of a service are more than starting.
+/// Whether all backends of a service are more than starting. Who they are is not known where only a
+/// registry can tell and has named none.
 pub(super) fn are_judged(control: &Control, service: &Service) -> bool {
-    judged(control, service).iter().all(|view| view.effective.state != State::Starting)
+    let views = judged(control, service);
+    let are_known = !views.is_empty() || service.source.is_none();
+    are_known && views.iter().all(|view| view.effective.state != State::Starting)
 }
 
 /// The backends of a service as they are given, not as operators have changed them.

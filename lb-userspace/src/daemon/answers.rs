@@ -217,6 +217,7 @@ fn failure(error: &ControlError) -> Failure {
         | ControlError::Clash { .. }
         | ControlError::BackendExists(_) => FailureKind::Conflict,
         ControlError::BadBackend(..)
+        | ControlError::NobodyStandsBy(_)
         | ControlError::Config(_)
         | ControlError::Capacity(_)
         | ControlError::NeedsRestart(_) => FailureKind::Negative,

@@ -62,12 +62,16 @@ impl Daemon {
     }
 
     /// Makes the tables say what the control core wants at a time that it has noted. Backends that
-    /// were removed give way to those that are there.
+    /// were removed give way to those that are there, no more of them than must.
     pub(super) fn try_commit(&mut self, now: u64) -> Result<(), CommitError> {
-        let result = self.commit(now);
-        let is_full =
-            matches!(result, Err(CommitError::BackendsFull | CommitError::SlotsFull { .. }));
-        if is_full && self.control.forget_departed() { self.commit(now) } else { result }
+        loop {
+            let result = self.commit(now);
+            let is_full =
+                matches!(result, Err(CommitError::BackendsFull | CommitError::SlotsFull { .. }));
+            if !(is_full && self.control.forget_departed()) {
+                return result;
+            }
+        }
     }
 
     fn commit(&mut self, now: u64) -> Result<(), CommitError> {

@@ -19,8 +19,10 @@ impl Daemon {
     pub(super) fn difference(&self, file: &str, text: &str) -> Result<Difference, ControlError> {
         let config = Config::parse(file, text).map_err(ControlError::from)?;
         let now = self.clock();
+        // Backends that are still starting count on both sides.
+        let in_force = self.control.preview(self.control.config().clone(), now)?;
         let preview = self.control.preview(config, now)?;
-        let (before, after) = (Side::of(&self.control, now), Side::of(&preview, now));
+        let (before, after) = (Side::of(&in_force, now), Side::of(&preview, now));
         let names: BTreeSet<&ServiceName> =
             before.control.services().keys().chain(after.control.services().keys()).collect();
         let services = names.into_iter().map(|name| self.compare(name, &before, &after)).collect();

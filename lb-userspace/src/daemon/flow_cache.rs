@@ -1,5 +1,7 @@
 //! Looking at the flow cache now and then: how full it is, and how busy backends are.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use tokio::sync::mpsc;
 
 use super::Daemon;
@@ -11,7 +13,8 @@ const SELDOM: u32 = 10;
 /// A walk over the flow cache that has ended.
 pub(super) struct Walked {
     count: FlowCount,
-    taken: u64,
+    /// Places that were taken; `None` if it panicked.
+    taken: Option<u64>,
 }
 
 /// What was last seen, and the walk while it is not on its way.
@@ -37,7 +40,10 @@ impl FlowCache {
 impl Daemon {
     /// Takes in a walk that has ended.
     pub(super) fn take_walk(&mut self, walked: Walked) {
-        self.flow_cache.taken = walked.taken;
+        match walked.taken {
+            Some(taken) => self.flow_cache.taken = taken,
+            None => tracing::error!("the walk over the flow cache panicked; next try follows"),
+        }
         self.flow_cache.count = Some(walked.count);
     }
 
@@ -59,7 +65,7 @@ impl Daemon {
         self.flow_cache.since = 0;
         let back = self.flow_cache.back.clone();
         tokio::task::spawn_blocking(move || {
-            let taken = count.pass(&asked, ticks.now);
+            let taken = guarded(|| count.pass(&asked, ticks.now));
             // The daemon may be gone.
             let _ = back.blocking_send(Walked { count, taken });
         });
@@ -76,5 +82,23 @@ impl Daemon {
         if let Some(index) = index {
             tables.answered(index, latency);
         }
+    }
+}
+
+/// Makes a panic no answer: the thread that it ends has the walk, and nothing would be counted any
+/// more.
+fn guarded<T>(walk: impl FnOnce() -> T) -> Option<T> {
+    // What a panic can leave undone is a count, which the next walk begins anew.
+    catch_unwind(AssertUnwindSafe(walk)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_no_answer() {
+        assert_eq!(guarded(|| -> u64 { panic!("expected by the test") }), None);
+        assert_eq!(guarded(|| 7), Some(7));
     }
 }

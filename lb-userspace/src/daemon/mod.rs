@@ -15,6 +15,7 @@ pub mod memory;
 mod nat_flows;
 mod observer;
 mod own_addresses;
+mod presume;
 mod problems;
 mod reload;
 mod run;
@@ -92,6 +93,8 @@ struct Registry {
     error: Option<String>,
     answers: u64,
     failures: u64,
+    /// Whether it was said that its priorities count for nothing.
+    named_priorities: bool,
 }
 
 /// The configuration file.

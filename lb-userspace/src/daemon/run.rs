@@ -13,8 +13,13 @@ use tokio::{
 
 use super::{Daemon, Registry, flow_cache::Walked, nat_flows::Pass, now};
 use crate::{
-    api::server::Call, datapath::tables::Epoch, health::CheckResult, metrics::Report,
-    netlink::WayEvent, source::SourceEvent,
+    api::server::Call,
+    datapath::tables::Epoch,
+    health::CheckResult,
+    metrics::Report,
+    model::{Scheduler, ServiceName},
+    netlink::WayEvent,
+    source::{Snapshot, SourceEvent},
 };
 
 /// Where tasks report to the daemon.
@@ -166,6 +171,7 @@ impl Daemon {
         match event {
             SourceEvent::Answered { service, snapshot, at, .. } => {
                 let backends = snapshot.backends.len();
+                self.warn_of_priorities(&service, &snapshot);
                 if let Err(error) = self.control.register(&service, snapshot) {
                     tracing::error!(%service, %error, "the registry's answer is refused");
                     self.registry_failed(&service, error.to_string(), at);
@@ -187,7 +193,24 @@ impl Daemon {
         }
     }
 
-    fn registry_failed(&mut self, service: &crate::model::ServiceName, error: String, at: Instant) {
+    /// Says once that a registry names priorities to a service in which nobody stands by.
+    fn warn_of_priorities(&mut self, service: &ServiceName, snapshot: &Snapshot) {
+        let scheduler = self.control.services().get(service).map(|service| service.scheduler);
+        let stands_by = scheduler == Some(Scheduler::PrimaryBackup);
+        if stands_by || snapshot.backends.iter().all(|backend| backend.priority == 0) {
+            return;
+        }
+        let registry = self.registries.entry(service.clone()).or_default();
+        if !std::mem::replace(&mut registry.named_priorities, true) {
+            tracing::warn!(
+                %service,
+                "the registry's priorities count for nothing: they need \
+                 scheduler = \"primary-backup\""
+            );
+        }
+    }
+
+    fn registry_failed(&mut self, service: &ServiceName, error: String, at: Instant) {
         let registry: &mut Registry = self.registries.entry(service.clone()).or_default();
         registry.failures += 1;
         registry.error = Some(error);

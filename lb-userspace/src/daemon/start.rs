@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lb_common::{Address, Forward};
+use lb_common::Forward;
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::watch,
@@ -22,7 +22,6 @@ use super::{
     heap,
     memory::{Applied, MemoryError, StateDir},
     nat_flows::{self, NatFlows},
-    now,
     observer::DaemonObserver,
     own_addresses::OwnAddresses,
     run::{Channels, Events, Signals},
@@ -38,9 +37,8 @@ use crate::{
     },
     health::Checker,
     metrics,
-    model::{Backend, BackendName, DEFAULT_WEIGHT, Service, ServiceName},
     netlink::{self, Neighbours, Via},
-    source::{Snapshot, Sources},
+    source::Sources,
 };
 
 /// Why the daemon does not start, as a sentence with its place.
@@ -264,74 +262,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// A registry whose last answer is not known, since the state directory was lost, has said what
-    /// is in the tables, until it answers: a restart must not empty a service.
-    fn presume_registered(&mut self) {
-        let unknown: Vec<(ServiceName, Snapshot)> = self
-            .control
-            .services()
-            .values()
-            .filter(|service| service.source.is_some())
-            .filter(|service| !self.control.registered().contains_key(&service.name))
-            .filter_map(|service| {
-                let members = self.datapath.tables.serving_members(&service.key());
-                Some((service.name.clone(), presumed_answer(service, &members)?))
-            })
-            .collect();
-        for (service, snapshot) in unknown {
-            let backends = snapshot.backends.len();
-            match self.control.register(&service, snapshot) {
-                Ok(()) => tracing::warn!(
-                    %service,
-                    backends,
-                    "the registry's last answer is not known: its backends are those of the pinned \
-                     tables until it answers"
-                ),
-                Err(error) => tracing::warn!(%service, %error, "pinned backends are not kept"),
-            }
-        }
-    }
-
-    /// Backends of the tables that nobody names any more have left while no daemon was looking.
-    fn presume_departed(&mut self) {
-        let now = self.clock();
-        let tables = &self.datapath.tables;
-        let known: Vec<(BackendName, u16)> = self
-            .control
-            .services()
-            .values()
-            .flat_map(|service| {
-                let members = tables.members(&service.key()).into_iter();
-                members.map(move |member| {
-                    let address = IpAddr::from(member);
-                    let name = BackendName { service: service.name.clone(), address };
-                    (name, tables.translated_port(&service.key(), &member))
-                })
-            })
-            .collect();
-        for (name, port) in known {
-            self.control.presume_departed(name, port, now);
-        }
-    }
-
-    /// A backend that took new flows when the tables were left is up until its checks say
-    /// otherwise, also when the state directory was lost: a restart must not empty a service.
-    fn presume_health(&mut self) {
-        let serving: Vec<BackendName> = self
-            .control
-            .views()
-            .filter(|view| {
-                let service = &self.control.services()[&view.name.service];
-                let tables = &self.datapath.tables;
-                tables.takes_new_flows(&service.key(), &view.name.address.into())
-            })
-            .map(|view| view.name)
-            .collect();
-        for name in serving {
-            self.control.presume_up(&name, now());
-        }
-    }
-
     fn announce(&self, daemon: &crate::config::Daemon) {
         let services = self.control.services();
         if services.values().any(|service| service.forward == Forward::Nat) {
@@ -356,20 +286,6 @@ impl Daemon {
             "serving"
         );
     }
-}
-
-/// What a registry has said if these are the members of its service; `None` if none of them came
-/// from there. Tables do not tell weights.
-fn presumed_answer(service: &Service, members: &[Address]) -> Option<Snapshot> {
-    let is_configured =
-        |address: &IpAddr| service.backends.iter().any(|backend| backend.address == *address);
-    let backends: Vec<Backend> = members
-        .iter()
-        .map(|member| IpAddr::from(*member))
-        .filter(|address| !is_configured(address))
-        .map(|address| Backend { address, weight: DEFAULT_WEIGHT, port: 0, priority: 0 })
-        .collect();
-    (!backends.is_empty()).then_some(Snapshot { backends })
 }
 
 /// The configuration in force: one that came over the API, as long as the file has not changed
@@ -406,27 +322,4 @@ fn read(path: &Path) -> Result<String, ConfigError> {
 
 fn system(what: &'static str) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::System { what, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn members_that_nobody_configured_came_from_the_registry() {
-        let text = "name = \"web\"\nvip = \"10.200.0.1\"\nport = 80\nforward = \"l2\"\n\
-                    [[backend]]\naddress = \"10.0.1.11\"";
-        let service = crate::config::parse_service("a service", text).expect("valid");
-        let address = |last| IpAddr::from([10, 0, 1, last]);
-        let members = [11, 12, 13].map(|last| Address::from(address(last)));
-        let answer = presumed_answer(&service, &members).expect("two of them");
-        let expected = [12, 13].map(|last| Backend {
-            address: address(last),
-            weight: 100,
-            port: 0,
-            priority: 0,
-        });
-        assert_eq!(answer.backends, expected);
-        assert_eq!(presumed_answer(&service, &members[..1]), None);
-    }
 }

@@ -13,7 +13,7 @@ use aya::{
 use nix::{errno::Errno, net::if_::if_indextoname};
 
 use super::{
-    foreign::{self, Foreign},
+    foreign::{self, Foreign, Occupants},
     pins::Pins,
     sys,
     variant::{Program, Variant},
@@ -80,12 +80,14 @@ pub struct Attached {
 ///
 /// An update replaces the program between two packets. It is never detached to be attached anew.
 /// Which variant of the program it is, the interface's MTU says, or the driver by refusing the other.
+/// `occupants` keeps in mind who was found where somebody else is.
 pub fn attach(
     ebpf: &mut Ebpf,
     program: Program,
     interface: &str,
     mode: XdpMode,
     pin: &Path,
+    occupants: &mut Occupants,
 ) -> Result<Attached, AttachError> {
     let variants = Variant::of_interface(interface);
     if let Some(variant) = go_on(ebpf, program, interface, pin, variants)? {
@@ -115,7 +117,7 @@ pub fn attach(
                     return Ok(Attached { mode: Some(*mode), variant });
                 }
                 Err(error) if is_occupied(&error) => {
-                    let (interface, program) = (interface.to_owned(), Foreign::on(interface));
+                    let (interface, program) = (interface.to_owned(), occupants.on(interface));
                     return Err(AttachError::Occupied { interface, program });
                 }
                 Err(source) => {

@@ -7,7 +7,7 @@ use aya::{
     Ebpf, TestRunOptions,
     programs::{ProgramError, TestRun as _, Xdp},
 };
-use lb_common::flow::TICK;
+use lb_common::flow::tick;
 use nix::time::{ClockId, clock_getres};
 
 /// The program that answers with the kernel's tick count.
@@ -27,8 +27,9 @@ pub(super) fn hz() -> u32 {
 
 /// The tick of the flow cache now, and how many ticks `time` has: at most half of the cache's range.
 pub(super) fn now(ebpf: &Ebpf, time: Duration) -> Result<(u16, u16), ProgramError> {
-    let ticks = time.as_secs_f64() * f64::from(hz()) / f64::from(1_u32 << TICK);
-    Ok(((jiffies(ebpf)? >> TICK) as u16, ticks.min(f64::from(i16::MAX)) as u16))
+    let tick = tick(hz());
+    let ticks = time.as_secs_f64() * f64::from(hz()) / f64::from(1_u32 << tick);
+    Ok(((jiffies(ebpf)? >> tick) as u16, ticks.min(f64::from(i16::MAX)) as u16))
 }
 
 fn jiffies(ebpf: &Ebpf) -> Result<u32, ProgramError> {

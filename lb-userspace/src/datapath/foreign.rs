@@ -1,6 +1,10 @@
 //! Whose program is in our place.
 
-use std::{io, thread};
+use std::{
+    collections::BTreeMap,
+    io, thread,
+    time::{Duration, Instant},
+};
 
 use aya::programs::loaded_programs;
 
@@ -25,6 +29,38 @@ impl Foreign {
     }
 }
 
+/// Time after which it is asked again who is in our place. Attaching is tried each second, and the
+/// answer takes a thread and a look at all programs.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// Whose programs were found on interfaces.
+#[derive(Debug, Default)]
+pub struct Occupants(BTreeMap<String, (Instant, Option<Foreign>)>);
+
+impl Occupants {
+    /// The program on an interface that is occupied.
+    pub fn on(&mut self, interface: &str) -> Option<Foreign> {
+        self.at(Instant::now(), interface, Foreign::on)
+    }
+
+    /// An interface is not occupied any more: if it is again, it may be by somebody else.
+    pub fn forget(&mut self, interface: &str) {
+        self.0.remove(interface);
+    }
+
+    fn at(
+        &mut self,
+        now: Instant,
+        interface: &str,
+        ask: impl FnOnce(&str) -> Option<Foreign>,
+    ) -> Option<Foreign> {
+        let known = self.0.get(interface).filter(|(asked, _)| now < *asked + ASK_AGAIN);
+        let found = known.map_or_else(|| (now, ask(interface)), Clone::clone);
+        self.0.insert(interface.to_owned(), found.clone());
+        found.1
+    }
+}
+
 /// The program in a sentence about it.
 pub(super) fn named(program: Option<&Foreign>) -> String {
     match program {
@@ -43,4 +79,25 @@ fn program_on(interface: &str) -> io::Result<Option<u32>> {
     };
     thread::scope(|scope| scope.spawn(ask).join())
         .unwrap_or_else(|_| Err(io::Error::other("the question ended in a panic")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_there_is_asked_now_and_then() {
+        let program = |id| Some(Foreign { id, name: String::new() });
+        let start = Instant::now();
+        let mut occupants = Occupants::default();
+        let mut on = |seconds, id| {
+            occupants.at(start + Duration::from_secs(seconds), "eth0", |_| program(id))
+        };
+        assert_eq!([on(0, 1), on(1, 2), on(29, 3), on(30, 4), on(31, 5)], {
+            [1, 1, 1, 4, 4].map(program)
+        });
+        assert_eq!(occupants.at(start, "eth1", |_| None), None);
+        occupants.forget("eth0");
+        assert_eq!(occupants.at(start, "eth0", |_| program(6)), program(6));
+    }
 }

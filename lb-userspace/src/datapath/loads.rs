@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use aya::{Ebpf, maps::Map};
 use lb_common::{
     Backend, FlowSet,
-    flow::{Phase, Remembered},
+    flow::{self, Phase, Remembered},
     load::Load,
 };
 
@@ -70,12 +70,12 @@ impl FlowCount {
 
 /// Whether a flow counts as one that its backend has.
 fn is_in_progress(flow: &Remembered, now: u16, idle: u16) -> bool {
-    let silent = u32::from(now.wrapping_sub(flow.seen));
+    let silent = u32::from(flow::idle(now, flow.seen));
     match flow.phase {
         // Nobody has answered yet: it may be one that somebody made up.
         Phase::Opening => silent <= flow.phase.kept(),
         Phase::Open => silent <= u32::from(idle),
-        Phase::Closing | Phase::Reset => false,
+        Phase::Closing | Phase::Doubtful => false,
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
             flow(1, 10, Phase::Opening),
             flow(1, 11, Phase::Opening),
             flow(1, 0, Phase::Closing),
-            flow(1, 0, Phase::Reset),
+            flow(1, 0, Phase::Doubtful),
             Remembered { generation: 6, ..flow(1, 0, Phase::Open) },
             flow(2, 0, Phase::Open),
         ]);

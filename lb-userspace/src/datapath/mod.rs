@@ -51,6 +51,7 @@ use crate::{
 use attach::{AttachError, Attached};
 use carry::Copier;
 use counters::TrafficCounters;
+use foreign::Occupants;
 use loads::{FlowCount, TranslatedCount};
 use nat_sweep::{NatSweep, Ticks};
 use ownership::Ownership;
@@ -95,6 +96,7 @@ pub struct Datapath {
     maps_are_new: bool,
     copier: Option<Copier>,
     ownership: Ownership,
+    occupants: Occupants,
 }
 
 impl Datapath {
@@ -114,6 +116,7 @@ impl Datapath {
             pins,
             maps_are_new: opened.is_new,
             ownership,
+            occupants: Occupants::default(),
         })
     }
 
@@ -157,7 +160,12 @@ impl Datapath {
         attach::follow_names(&self.pins)?;
         self.put_in_force()?;
         let pin = self.pins.link(interface);
-        let attached = attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin)?;
+        let occupants = &mut self.occupants;
+        let attached = attach::attach(&mut self.ebpf, PROGRAM, interface, mode, &pin, occupants);
+        if !matches!(attached, Err(AttachError::Occupied { .. })) {
+            occupants.forget(interface);
+        }
+        let attached = attached?;
         match attached.mode {
             Some(_) => self.ownership.attached(interface),
             None => self.ownership.updated(),

@@ -9,7 +9,7 @@ use std::{
 use lb_common::{
     Address, Policy,
     bucket::Rate,
-    flow::TICK,
+    flow,
     policy::{Scheduler, ServerIdLayout, flag},
 };
 
@@ -190,7 +190,7 @@ fn flow_ticks(time: Duration, hz: u32) -> u16 {
     /// The cache counts modulo 65,536.
     const MOST: f64 = 65_000.0;
 
-    let ticks = time.as_secs_f64() * f64::from(hz) / f64::from(1_u32 << TICK);
+    let ticks = time.as_secs_f64() * f64::from(hz) / f64::from(1_u32 << flow::tick(hz));
     ticks.ceil().min(MOST) as u16
 }
 
@@ -242,8 +242,8 @@ mod tests {
     #[test]
     fn times_are_kept_at_least() {
         assert_eq!(flow_ticks(Duration::from_secs(1), 250), 1);
-        assert_eq!(flow_ticks(Duration::from_secs(1), 1000), 4);
-        assert_eq!(flow_ticks(Duration::from_secs(60), 100), 24);
+        assert_eq!(flow_ticks(Duration::from_secs(1), 1000), 1);
+        assert_eq!(flow_ticks(Duration::from_secs(60), 100), 47);
         assert_eq!(flow_ticks(Duration::MAX, 1000), 65_000);
     }
 

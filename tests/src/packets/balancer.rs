@@ -79,7 +79,7 @@ impl Balancer {
             tick: Cell::new(0),
             _thread: PhantomData,
         };
-        let now = balancer.kernel.tick()?;
+        let now = balancer.settings[0].tick_at(balancer.kernel.jiffies()?);
         balancer.changing.now.set(now);
         balancer.reset(HashKey::derive(b"packets"))?;
         Ok(balancer)
@@ -135,7 +135,7 @@ impl Balancer {
         self.settings.replace(0, settings);
     }
 
-    /// The last known tick of the kernel's clock; see [`lb_common::flow::TICK`].
+    /// The last known tick of the kernel's clock; see [`lb_common::flow::tick`].
     #[must_use]
     pub const fn now(&self) -> u16 {
         self.changing.now.get()
@@ -193,7 +193,7 @@ impl Balancer {
     /// Tells the host the time of the kernel's last packet, unless a tick has just passed: then what
     /// the kernel has written down must tell.
     fn follow_time(&self) -> anyhow::Result<()> {
-        let tick = self.kernel.tick()?;
+        let tick = self.settings[0].tick_at(self.kernel.jiffies()?);
         if self.tick.replace(tick) == tick {
             self.changing.now.set(tick);
         }

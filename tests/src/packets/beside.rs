@@ -5,7 +5,7 @@ use std::cell::Cell;
 use lb_common::{
     Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
     bucket::{Bucket, SourceBuckets},
-    flow::{FlowCounters, InsertBudget, Remembered, TICK},
+    flow::{FlowCounters, InsertBudget, Remembered},
     host::Translations,
     load::{Load, Rotation},
     nat::{Translation, Tuple},
@@ -143,7 +143,7 @@ impl Tables for Beside<'_> {
     }
 
     fn jiffies(&self) -> u64 {
-        u64::from(self.changing.now.get()) << TICK
+        u64::from(self.changing.now.get()) << self.arrays.settings[0].tick
     }
 
     fn policy(&self, index: u32) -> Option<&Policy> {

@@ -9,8 +9,6 @@ use aya::{
     programs::{TestRun as _, Xdp},
 };
 
-use lb_common::flow::TICK;
-
 use super::outcome::{Verdicts, XdpAction};
 
 /// The program that tells the kernel's clock ticks, where there is one.
@@ -94,12 +92,12 @@ impl<V: Verdicts> Program<V> {
         Ok(Answer { action: result.return_value.into(), bytes })
     }
 
-    /// The tick of the flow cache now, which the object's clock tells.
-    pub(super) fn tick(&self) -> anyhow::Result<u16> {
+    /// The kernel's jiffies, which the object's clock tells.
+    pub(super) fn jiffies(&self) -> anyhow::Result<u64> {
         let program: &Xdp = self.ebpf.program(CLOCK).context("program missing")?.try_into()?;
         let frame = [0; SHORTEST_FRAME];
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        Ok((program.test_run(options)?.return_value >> TICK) as u16)
+        Ok(program.test_run(options)?.return_value.into())
     }
 
     /// The verdict that has been counted since the last call. `likely` is looked at first, because

@@ -273,6 +273,22 @@ fn half_open_and_closed_connections_are_opened() {
     });
 }
 
+/// Waits until the machine has no connection to a port, of which resets may be on their way still.
+fn until_gone(port: u16) {
+    const LISTENS: &str = "0A";
+    let end = format!(":{port:04X}");
+    waiting::until("the connection to be gone", PATIENCE, || {
+        let lists = ["tcp", "tcp6"].map(|list| format!("/proc/thread-self/net/{list}"));
+        let lists = lists.map(|list| std::fs::read_to_string(list).unwrap()).concat();
+        let found = lists.lines().find(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            fields.get(1).is_some_and(|local| local.ends_with(&end)) && fields[3] != LISTENS
+        });
+        found.map_or(Ok(()), |line| Err(line.to_owned()))
+    })
+    .unwrap();
+}
+
 fn defer_accept(listener: &TcpListener) {
     let seconds: libc::c_int = 5;
     // SAFETY: the value is an integer of the length that is given, as tcp(7) says.
@@ -303,6 +319,7 @@ fn a_syn_cookie_that_comes_back_is_opened() {
             // A reset: nothing of the connection stays.
             abort(&stream);
             drop((stream, accepted));
+            until_gone(server.port());
             let returning = |numbers: [u32; 2]| {
                 let mut frame = packet(inner, Segment::Ack);
                 let at = 14 + [20, 40][inner] + 4;

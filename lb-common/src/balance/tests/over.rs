@@ -43,6 +43,36 @@ fn remembered_flows_of_a_backend_that_is_gone_are_reset() {
     assert_eq!(backend_of(&tables, &tcp_frame(2, ACK)), 1);
 }
 
+/// What the cache has no room for goes by the slot: it must not be taken for old, and reset.
+#[test]
+fn where_nothing_can_be_remembered_nobody_is_reset() {
+    let mut tables = resetting(1);
+    tables.settings.inserts_per_tick = 0;
+    for flags in [SYN, ACK, ACK] {
+        assert_eq!(backend_of(&tables, &tcp_frame(9, flags)), 2, "{flags}");
+    }
+    let mut tables = resetting(1);
+    tables.flows = vec![FlowSet::default()];
+    tables.settings.flow_mask = 0;
+    (1..=4).for_each(|port| assert_eq!(backend_of(&tables, &tcp_frame(port, SYN)), 2));
+    for flags in [SYN, ACK, ACK] {
+        assert_eq!(backend_of(&tables, &tcp_frame(9, flags)), 2, "{flags}");
+    }
+}
+
+/// Another balancer may have let it begin: the backend tells.
+#[test]
+fn by_gue_the_current_backend_is_asked() {
+    let mut tables = resetting(1);
+    for id in [1, 2] {
+        let backend = testing::backend(Forward::Gue, "10.1.0.1", "10.1.255.1").at_port(6080);
+        backend.set_next_hop(next_hop());
+        tables.backends[id] = backend;
+    }
+    tables.backends[1].set_stance(Stance::Resets);
+    assert_eq!(backend_of(&tables, &tcp_frame(9, ACK)), 2);
+}
+
 #[test]
 fn a_reset_is_not_answered_by_another() {
     assert_eq!(run(&resetting(1), &tcp_frame(1, RST)), Verdict::FlowOver);

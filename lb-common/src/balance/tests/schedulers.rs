@@ -221,7 +221,7 @@ fn the_short_way_is_the_same_as_the_long_one() {
         let [mut short, mut long] = [(); 2].map(|()| scheduled_over(DISPUTED, scheduler, &list));
         long.settings.features = 0;
         for step in 0..2000_u64 {
-            let any = crate::hash::spread(step);
+            let any = hash::spread(step);
             let port = (any % 50) as u16;
             let flags = [SYN, ACK, ACK, ACK, FIN | ACK, RST][(any >> 16) as usize % 6];
             let bytes = if any >> 32 & 7 == 0 {
@@ -245,6 +245,21 @@ fn the_short_way_is_the_same_as_the_long_one() {
         };
         assert_eq!(loads(&short), loads(&long), "{scheduler:?}");
     }
+}
+
+#[test]
+fn a_source_has_a_backend_in_each_service() {
+    let mut tables = scheduled(Scheduler::Source, &[(1, 1)]);
+    add_service(&mut tables, key(VIP, 443, TCP), 0, 0, Slot::settled(3));
+    let mut policy = tables.policies[1];
+    policy.flags |= flag::BY_ADDRESS;
+    policy.source_timeout = 10;
+    under(&mut tables, 1, policy);
+    let to = |port, flags| frame(CLIENT, VIP, TCP, &testing::tcp(4000, port, flags));
+    assert_eq!(backend_of(&tables, &to(80, SYN)), 7);
+    let other = backend_of(&tables, &to(443, SYN));
+    assert_ne!(other, 7, "it is no backend of this service");
+    assert_eq!([backend_of(&tables, &to(80, SYN)), backend_of(&tables, &to(443, ACK))], [7, other]);
 }
 
 #[test]

@@ -4,7 +4,8 @@ use super::*;
 
 /// Lets so many seconds pass, as tables count them.
 fn wait(tables: &mut HostTables, seconds: u32) {
-    tables.now += (seconds * tables.settings.hz).div_ceil(1 << crate::flow::TICK) as u16;
+    let tick = flow::tick(tables.settings.hz);
+    tables.now += (seconds * tables.settings.hz).div_ceil(1 << tick) as u16;
 }
 
 fn syn(port: u16) -> Vec<u8> {

@@ -70,6 +70,43 @@ fn the_first_answer_tells_how_long_a_backend_takes() {
 }
 
 #[test]
+fn late_answers_count_as_such_and_refusals_not_at_all() {
+    let mut tables = scheduled(Scheduler::LeastTime);
+    let late = begun(&tables, IPV4, 4000);
+    let of_late = usize::from(backend(&tables, late));
+    tables.nanoseconds += 1_080_000_000;
+    tables.now += 2;
+    sent(&tables, &answered(IPV4, TCP, &tcp(OTHER, late, SYN | ACK)));
+    assert!(tables.loads[of_late].latency() > 1_000_000, "{}", tables.loads[of_late].latency());
+    let refused = begun(&tables, IPV4, 4001);
+    let of_refused = usize::from(backend(&tables, refused));
+    assert_ne!(of_refused, of_late);
+    sent(&tables, &answered(IPV4, TCP, &tcp(OTHER, refused, RST | ACK)));
+    assert_eq!(tables.loads[of_refused].latency(), 0);
+}
+
+#[test]
+fn a_syn_finds_another_backend_than_one_that_takes_no_new_flows() {
+    for (stance, is_open) in
+        [(Stance::Keeps, true), (Stance::Resets, true), (Stance::Resets, false)]
+    {
+        let tables = scheduled(Scheduler::Rotate);
+        let port = begun(&tables, IPV4, 4000);
+        assert_eq!(backend(&tables, port), 1);
+        if is_open {
+            sent(&tables, &asked(IPV4, TCP, &tcp(4000, 80, ACK)));
+        }
+        tables.backends[1].set_stance(stance);
+        assert_eq!(backend(&tables, begun(&tables, IPV4, 4000)), 2, "{stance:?}");
+    }
+    // One that comes again is no other connection.
+    let tables = scheduled(Scheduler::Rotate);
+    begun(&tables, IPV4, 4000);
+    tables.backends[1].set_stance(Stance::Keeps);
+    assert_eq!(backend(&tables, begun(&tables, IPV4, 4000)), 1);
+}
+
+#[test]
 fn flows_of_a_backend_that_is_gone_are_reset() {
     let tables = serving(IPV4, 100);
     begun(&tables, IPV4, 4000);

@@ -2,9 +2,9 @@
 //! could read, and that nothing stands in the way of, of flows that are known or begin in turn. All
 //! others go step by step.
 
-use super::{Fresh, go_on, is_sent_again, put, stray};
+use super::{Fresh, go_on, put, refused};
 use crate::{
-    balance, find,
+    balance, dispute, find,
     flow::FlowSet,
     frame::{Ethernet, Frame},
     packet::{self, Age, Packet},
@@ -52,12 +52,12 @@ fn route<F: Frame, T: Tables>(
     if !is_present || !is_alone(policy, packet) || !packet.is_well_formed(frame) {
         return None;
     }
-    let flow = balance::flow(settings, policy, packet, found.hash);
+    let flow = balance::flow(settings, policy, packet, &found);
     let set = tables.flow_set(FlowSet::of(flow, settings.flow_mask))?;
     let fresh = Fresh { tables, policy, now: tables.now() };
     let begins = matches!(packet.age, Age::Begins);
     let known = set.get(flow).filter(|known| {
-        fresh.holds(packet, known) && (!begins || is_sent_again(tables, *known, fresh.now))
+        fresh.holds(packet, known) && (!begins || dispute::is_sent_again(tables, *known, fresh.now))
     });
     let way = if let Some(known) = known {
         let way = Way::common(tables, packet, known.backend)?;
@@ -69,7 +69,7 @@ fn route<F: Frame, T: Tables>(
         if put(tables, settings, set, flow, packet, (id, fresh.now)).is_done() {
             way
         } else {
-            by_slot(tables, packet, found.table, flow)?
+            by_slot(tables, settings, packet, found.table, flow)?
         }
     } else {
         return None;
@@ -82,13 +82,14 @@ fn route<F: Frame, T: Tables>(
 #[inline(always)]
 fn by_slot<'a, T: Tables>(
     tables: &'a T,
+    settings: &Settings,
     packet: &Packet,
     table: Table,
     flow: u64,
 ) -> Option<Way<'a>> {
     let index = table.slot(flow);
     let slot = tables.slot_line(SlotLine::of(index))?.slot(index);
-    Way::common(tables, packet, stray(slot))
+    Way::common(tables, packet, refused(tables, settings, slot, flow))
 }
 
 /// Whether a policy asks for nothing but that flows like a packet's are remembered.

@@ -11,7 +11,7 @@ use aya_ebpf::{
 use lb_common::{
     Address, Backend, Counters, FlowSet, Policy, Service, Settings, SlotLine, Tables,
     bucket::{Bucket, SourceBuckets},
-    flow::{FlowCounters, InsertBudget, TICK},
+    flow::{FlowCounters, InsertBudget},
     load::{Load, Rotation},
     nat::{Translation, Tuple},
     policy::{RulePrefix, ServerKey},
@@ -90,7 +90,7 @@ impl Tables for MapTables<'_> {
 
     #[inline(always)]
     fn now(&self) -> u16 {
-        (jiffies() >> TICK) as u16
+        maps::SETTINGS.get(0).map_or(0, |settings| settings.tick_at(jiffies()))
     }
 
     #[inline(always)]

@@ -85,6 +85,23 @@ fn flows_of_a_backend_that_fails_are_kept_then_reset_then_forgotten() {
 }
 
 #[test]
+fn clients_are_told_for_a_while_whatever_the_grace() {
+    for (grace, told) in [("2h", 60_000), ("30s", 30_000), ("0s", 10_000)] {
+        let mut control = with_rules("on_down = \"reset\"\n");
+        let text = CONFIG.replace(
+            "port = 80\n",
+            &format!("port = 80\nflow_grace = \"{grace}\"\non_down = \"reset\"\n"),
+        );
+        control.reload(Config::parse("test.toml", &text).expect("valid")).expect("room");
+        fail(&mut control, ONE);
+        assert_eq!(flows_at(&mut control, 1)[&11], Flows::Reset, "{grace}");
+        assert_eq!(control.next_deadline(1), Some(1 + told), "{grace}");
+        assert_eq!(flows_at(&mut control, told)[&11], Flows::Reset, "{grace}");
+        assert_eq!(flows_at(&mut control, 1 + told)[&11], Flows::Leave, "{grace}");
+    }
+}
+
+#[test]
 fn a_flap_begins_the_time_anew() {
     let mut control = with_rules("");
     for round in 0..20 {
@@ -151,6 +168,7 @@ fn a_backend_that_was_removed_keeps_its_flows_for_a_while() {
     assert_eq!(fates, [([10, 0, 1, 11].into(), kept)]);
 
     assert_eq!(flows_at(&mut control, 100 + REMOVE)[&11], Flows::Reset);
+    assert!(!control.addresses().contains(&IpAddr::from([10, 0, 1, 11])), "nothing is sent to it");
     assert_eq!(flows_at(&mut control, 100 + REMOVE + TOLD), [(12, Flows::Stay)].into());
     assert!(!control.addresses().contains(&IpAddr::from([10, 0, 1, 11])));
     assert_eq!(control.next_deadline(100 + REMOVE + TOLD), None);
@@ -221,6 +239,25 @@ fn departed_backends_take_no_room_from_those_that_are_there() {
     assert!(control.forget_departed());
     assert!(!control.forget_departed());
     assert_eq!(last(flows_at(&mut control, 7)), [11, 12, 24, 25, 26]);
+}
+
+#[test]
+fn for_want_of_room_those_that_left_first_go_first() {
+    let mut control = with_rules("");
+    for (now, last) in [(1, 12), (2, 11)] {
+        let backend = name(&format!("web/10.0.1.{last}"));
+        control.operate(Command::RemoveBackend(backend)).expect("it is there");
+        control.note(now);
+    }
+    control.operate(Command::AddBackend(name("web/10.0.1.13"), 100, 0)).expect("new");
+    control.operate(Command::RemoveBackend(name("web/10.0.1.13"))).expect("it is there");
+    control.note(3);
+    let left = |control: &mut Control| flows_at(control, 4).into_keys().collect::<Vec<_>>();
+    for expected in [&[11][..], &[]] {
+        assert!(control.forget_departed());
+        assert_eq!(left(&mut control), expected);
+    }
+    assert!(!control.forget_departed());
 }
 
 #[test]

@@ -15,7 +15,7 @@ use super::{
 use crate::datapath::{
     arrays::Arrays,
     mapped::Mapped,
-    tables,
+    tables::{self, INSERTS_PER_TICK},
     translations::{Cursor, Translations},
 };
 
@@ -87,7 +87,7 @@ impl Copier {
     /// From now on old programs begin to remember nothing more.
     pub(in crate::datapath) fn hold(&mut self) {
         for source in self.sources.iter_mut().filter(|source| source.inserts.is_none()) {
-            source.inserts = Some(source.former.set_inserts(0));
+            source.inserts = Some(let_again(source.former.set_inserts(0)));
         }
         // Packets that were let before are done.
         tables::synchronize();
@@ -113,6 +113,12 @@ impl Copier {
             source.copy_translations(&self.translations, &mut self.copied, &is_wanted);
         }
     }
+}
+
+/// How many flows packets may begin to remember again. They may none now if a daemon died that had
+/// kept them from it.
+const fn let_again(before: u32) -> u32 {
+    if before == 0 { INSERTS_PER_TICK } else { before }
 }
 
 /// A start that fails leaves the old programs as they were.
@@ -282,6 +288,11 @@ mod tests {
         let mut left: Vec<u64> = set.iter().map(|(hash, _)| hash & !(1 << 63)).collect();
         left.sort_unstable();
         assert_eq!(left, [2, 3, 4, 6]);
+    }
+
+    #[test]
+    fn what_a_daemon_that_died_has_left_undone_is_undone() {
+        assert_eq!((let_again(0), let_again(7)), (INSERTS_PER_TICK, 7));
     }
 
     #[test]

@@ -111,7 +111,7 @@ impl Description {
             ("check", 1),
             ("phase", 1),
             ("translation", 1),
-            ("tick", lb_common::flow::TICK),
+            ("tick", lb_common::flow::tick(crate::datapath::clock::hz())),
         ];
         Self {
             layout: layout::VERSION.to_owned(),

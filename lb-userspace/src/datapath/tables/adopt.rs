@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Slot, Table};
+use lb_common::{HashKey, SLOTS_PER_LINE, Settings, Slot, Table, flow};
 
 use super::{Placed, Retired, Tables};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 /// New entries that one CPU may make in the flow cache in a tick (about a second). Flows beyond it
 /// keep to the previous backend of their slot, so a low number only makes a change slower, where a
 /// high one lets a flood push out flows that are remembered.
-const INSERTS_PER_TICK: u32 = 10_000;
+pub(in crate::datapath) const INSERTS_PER_TICK: u32 = 10_000;
 
 /// ICMP errors, echo replies and resets that one CPU may send in a tick: enough for operators who
 /// look around, too few to make a weapon of.
@@ -36,6 +36,7 @@ impl Tables {
             fragment_mask: arrays.fragments.len() as u32 - 1,
             source_mask: arrays.source_buckets.len() as u32 - 1,
             hz: clock::hz(),
+            tick: flow::tick(clock::hz()).into(),
         };
         let before = arrays.settings[0];
         let is_new = before == Settings::default();

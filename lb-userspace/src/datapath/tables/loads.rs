@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_common::{Address, flow::TICK, policy::flag, service::UDP};
+use lb_common::{Address, flow, policy::flag, service::UDP};
 
 use super::Tables;
 use crate::datapath::loads::Asked;
@@ -14,7 +14,7 @@ impl Tables {
     /// Backends whose services ask how many flows they have, but those whose flows are translated.
     #[must_use]
     pub fn counted(&self) -> Vec<Asked> {
-        let ticks = (IDLE.as_secs() * u64::from(self.hz)) >> TICK;
+        let ticks = (IDLE.as_secs() * u64::from(self.hz)) >> flow::tick(self.hz);
         let hour = u16::try_from(ticks).unwrap_or(u16::MAX);
         let mut asked = Vec::new();
         for (key, placed) in &self.services {

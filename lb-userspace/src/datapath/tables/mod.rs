@@ -26,6 +26,7 @@ use lb_common::{Address, Backend, Forward, SLOTS_PER_LINE, ServiceKey, Slot, Slo
 use super::{arrays::Arrays, desired::DesiredService, regions::Regions, tunnels::Tunnels};
 use crate::selection::{self, Movement};
 
+pub(super) use adopt::INSERTS_PER_TICK;
 pub use retire::synchronize;
 
 /// The tables and what is known about them.
@@ -125,13 +126,6 @@ impl Tables {
             .collect()
     }
 
-    /// Whether a backend has slots for new flows.
-    #[must_use]
-    pub fn takes_new_flows(&self, key: &ServiceKey, address: &Address) -> bool {
-        let id = self.backend_id(key, address);
-        id.is_some_and(|id| self.slots(key).iter().any(|slot| slot.current == id))
-    }
-
     /// Addresses of a service's backends.
     #[must_use]
     pub fn members(&self, key: &ServiceKey) -> Vec<Address> {
@@ -143,13 +137,14 @@ impl Tables {
         of_service.map(|((_, member), _)| *member).collect()
     }
 
-    /// Those of them that take new flows; all, if none does.
+    /// Those of them that have slots for new flows.
     #[must_use]
-    pub fn serving_members(&self, key: &ServiceKey) -> Vec<Address> {
-        let members = self.members(key);
-        let takes = |member: &&Address| self.takes_new_flows(key, member);
-        let serving: Vec<Address> = members.iter().filter(takes).copied().collect();
-        if serving.is_empty() { members } else { serving }
+    pub fn serving_members(&self, key: &ServiceKey) -> BTreeSet<Address> {
+        let current: BTreeSet<u16> = self.slots(key).iter().map(|slot| slot.current).collect();
+        let serves = |member: &Address| {
+            self.backend_id(key, member).is_some_and(|index| current.contains(&index))
+        };
+        self.members(key).into_iter().filter(serves).collect()
     }
 
     /// The own port of a service's backend; 0 where packets keep the one that clients reach.

@@ -15,6 +15,9 @@ impl Tables {
     /// What a change of a service would move, before it is made.
     #[must_use]
     pub fn preview(&self, before: &DesiredService, after: &DesiredService) -> Movement {
+        if before == after {
+            return Movement { slots: slots(after), moved: 0, least: 0 };
+        }
         let owners = |service: &DesiredService, members: &[Member]| {
             let bits = service.table_bits();
             selection::table_of(members, self.salt, bits).unwrap_or_default()
@@ -64,6 +67,12 @@ fn owners(slots: &[Slot], ids: &[u16]) -> Vec<u16> {
     // Index 0 is no backend's, also where a member has none any more.
     members[0] = NOBODY;
     slots.iter().map(|slot| members[usize::from(slot.current)]).collect()
+}
+
+/// Slots of a service's table: none if nobody takes new flows.
+fn slots(service: &DesiredService) -> u32 {
+    let serves = service.members.iter().any(|member| member.weight > 0);
+    if serves { 1 << service.table_bits() } else { 0 }
 }
 
 fn members(service: &DesiredService) -> Vec<Member> {

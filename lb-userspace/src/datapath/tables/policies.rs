@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lb_common::{Address, Policy, Slot, SlotLine, Table, bucket::Bucket, policy::ServerKey};
+use lb_common::{
+    Address, Policy, Slot, SlotLine, Table,
+    bucket::Bucket,
+    policy::{ServerKey, flag},
+};
 
 use super::{Retired, Tables};
 use crate::datapath::{
@@ -36,7 +40,7 @@ impl Tables {
         }
         // There are two for each service.
         let index = self.free_policies.pop_front().ok_or(CommitError::ServicesFull)?;
-        if let Err(error) = self.fill_policy(index, &service.policy, entry, &parts) {
+        if let Err(error) = self.fill_policy(index, &service.policy, entry, &parts, named) {
             self.give_policy(index);
             return Err(error);
         }
@@ -49,6 +53,7 @@ impl Tables {
         policy: &DesiredPolicy,
         mut entry: Policy,
         Parts { servers, list }: &Parts,
+        former: u32,
     ) -> Result<(), CommitError> {
         // An earlier daemon may have left it half done.
         self.arrays.policies.replace(index as usize, Policy::NONE);
@@ -56,7 +61,8 @@ impl Tables {
         if self.arrays.source_rules.room() < wanted || self.arrays.servers.room() < servers.len() {
             self.reclaim_now();
         }
-        self.arrays.buckets.replace(index as usize, Bucket::default());
+        let bucket = self.bucket_after(former, &entry);
+        self.arrays.buckets.replace(index as usize, bucket);
         for (prefix, is_allowed) in &policy.rules {
             let rule = SourceRule { policy: index, prefix: *prefix };
             let inserted = self.arrays.source_rules.insert(rule, u32::from(*is_allowed));
@@ -76,6 +82,17 @@ impl Tables {
         }
         self.arrays.policies.replace(index as usize, entry);
         Ok(())
+    }
+
+    /// The bucket of a policy that takes the place of `former`. A limit that stays as it is goes on
+    /// where it was: changes of backends, which may come often, must not fill its bucket.
+    fn bucket_after(&self, former: u32, entry: &Policy) -> Bucket {
+        let before = &self.arrays.policies[former as usize];
+        let is_same = former != 0
+            && before.asks(flag::LIMITED)
+            && entry.asks(flag::LIMITED)
+            && before.limit == entry.limit;
+        if is_same { self.arrays.buckets[former as usize].copy() } else { Bucket::default() }
     }
 
     /// Gives back a policy that no packet reads.

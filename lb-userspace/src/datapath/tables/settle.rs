@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use lb_common::{
-    FlowSet, ServiceKey, Slot, SlotLine, backend::Stance, flow::Remembered, policy::flag,
+    FlowSet, ServiceKey, Slot, SlotLine,
+    backend::Stance,
+    flow::{self, Phase, Remembered},
+    policy::flag,
 };
 
 use super::Tables;
@@ -28,7 +31,8 @@ impl Tables {
         if slots.is_empty() {
             return 0;
         }
-        let is_alive = |flow: &Remembered| now.wrapping_sub(flow.seen) <= idle;
+        let is_alive =
+            |flow: &Remembered| flow.phase != Phase::Closing && flow::idle(now, flow.seen) <= idle;
         let alive = match self.arrays.policies[table.policy() as usize].asks(flag::REMEMBERED) {
             // They are found whatever their slots say.
             true => BTreeSet::new(),

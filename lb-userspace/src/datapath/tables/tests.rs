@@ -2,6 +2,7 @@ mod addresses;
 mod anything;
 mod entries;
 mod flows;
+mod movement;
 mod policies;
 mod schedulers;
 

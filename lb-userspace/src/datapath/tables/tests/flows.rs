@@ -157,7 +157,7 @@ fn a_removed_backend_keeps_its_entry_and_finds_it_again() {
     let Tables { arrays, .. } = tables;
     let mut tables = Tables::adopt(arrays, HashKey::derive(b"test"), &LIMITS).expect("its own");
     assert_eq!(tables.members(&key(1)), [address(11), address(12)], "a new daemon knows of it");
-    assert_eq!(tables.serving_members(&key(1)), [address(12)], "and that it has gone");
+    assert_eq!(tables.serving_members(&key(1)), [address(12)].into(), "and that it has gone");
     commit(&mut tables, &[service(1, &[(11, 100, STAY), (12, 100, STAY)])]);
     assert_eq!((id(&tables, 11), entry(&tables, 11).generation()), (first, generation));
 }

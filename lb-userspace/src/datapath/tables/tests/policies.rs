@@ -136,6 +136,28 @@ fn a_limit_that_is_new_begins_with_a_full_bucket() {
 }
 
 #[test]
+fn a_limit_that_stays_goes_on_where_it_was_whatever_else_changes() {
+    let mut tables = tables();
+    let limited = |last| {
+        let limit = Some(FlowLimit { per_minute: 1, burst: 5 });
+        with(DesiredPolicy { limit, ..denying(last) }, &TWO)
+    };
+    let take = |tables: &Tables| {
+        let index = policy(tables) as usize;
+        tables.arrays.buckets[index].take(1, tables.arrays.policies[index].limit)
+    };
+    commit(&mut tables, &[limited(0)]);
+    let mut seen = vec![policy(&tables)];
+    for last in 1..=5 {
+        assert!(take(&tables), "{last}");
+        commit(&mut tables, &[limited(last)]);
+        seen.push(policy(&tables));
+    }
+    assert!(!take(&tables), "five were all");
+    assert!(seen.windows(2).all(|pair| pair[0] != pair[1]), "each is another policy: {seen:?}");
+}
+
+#[test]
 fn rules_that_do_not_fit_leave_the_service_as_it_was() {
     let mut tables = tables();
     commit(&mut tables, &[with(denying(7), &TWO)]);
