@@ -78,7 +78,6 @@ pub(super) fn of(family: Family) -> Vec<Case> {
     for flows in [1 << 10, 1 << 20] {
         cases.push(case("ipip", Proto::Tcp, Kind::Scheduled, flows));
     }
-    // The last of those that remember: what they leave in the cache keeps others out for a while.
     for kind in [Kind::TrackedNew, Kind::ScheduledNew] {
         cases.push(case("ipip", Proto::Tcp, kind, 1 << 31));
     }
@@ -163,6 +162,11 @@ impl Case {
                 self.packet_of(Age::Continues)
             }
         }
+    }
+
+    /// Whether its packets leave many flows in the flow cache.
+    pub(super) const fn fills_the_cache(&self) -> bool {
+        matches!(self.kind, Kind::TrackedNew | Kind::ScheduledNew)
     }
 
     /// Whether flows must have begun before their packets are measured.
