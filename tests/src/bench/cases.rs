@@ -164,11 +164,6 @@ impl Case {
         }
     }
 
-    /// Whether its packets leave many flows in the flow cache.
-    pub(super) const fn fills_the_cache(&self) -> bool {
-        matches!(self.kind, Kind::TrackedNew | Kind::ScheduledNew)
-    }
-
     /// Whether flows must have begun before their packets are measured.
     pub(super) fn needs_beginnings(&self) -> bool {
         matches!(self.kind, Kind::Tracked | Kind::Scheduled) || self.path == "nat"

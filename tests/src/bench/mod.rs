@@ -22,11 +22,7 @@ pub fn packet(runs: usize, packets: u32, json: Option<&Path>) -> anyhow::Result<
     harness::stay_on_one_cpu();
     let mut harness = Harness::load().context("loading the benchmark's programs")?;
     let mut report = Report::default();
-    let mut cases: Vec<Case> =
-        [Family::Ipv4, Family::Ipv6].into_iter().flat_map(cases::of).collect();
-    // What they leave in the flow cache keeps others out for a while.
-    cases.sort_by_key(Case::fills_the_cache);
-    for case in cases {
+    for case in [Family::Ipv4, Family::Ipv6].into_iter().flat_map(cases::of) {
         report::progress(&case);
         let measured = harness.measure(&case, runs, packets)?;
         report.rows.push(Row::new(case, measured));

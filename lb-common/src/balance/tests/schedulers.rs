@@ -208,6 +208,16 @@ fn the_short_way_has_an_answer_to_what_is_known_or_begins_in_turn() {
         let mut frame = HostFrame::new(&tcp_frame(9, flags));
         assert_eq!(remembered(&mut frame, &tables), Some(Verdict::Transmitted), "{flags}");
     }
+    let (client, vip) = ("2001:db8::7", "fd00:200::1");
+    let mut tables6 = scheduled(Scheduler::Rotate, &[(1, 1), (2, 1)]);
+    add_service(&mut tables6, key(vip, 80, TCP), 0, 1, Slot::settled(7));
+    let policy = tables6.policies[1];
+    under(&mut tables6, 1, policy);
+    for flags in [SYN, SYN, ACK, FIN | ACK] {
+        let bytes = frame(client, vip, TCP, &testing::tcp(9, 80, flags));
+        let verdict = remembered(&mut HostFrame::new(&bytes), &tables6);
+        assert_eq!(verdict, Some(Verdict::Transmitted), "{flags}");
+    }
     let mut stray = HostFrame::new(&tcp_frame(10, ACK));
     assert_eq!(remembered(&mut stray, &tables), None);
 }
