@@ -75,8 +75,8 @@ const SERVICE: u32 = (1 << STANCE) - 1;
 const STANCE: u32 = 24;
 
 impl Backend {
-    /// An entry that takes new flows and whose next hop is not known yet. `source` is the outer source address of tunnels
-    /// and has the family of `destination`; `l2` does not use it.
+    /// An entry that takes new flows and whose next hop is not known yet. `source` is the outer
+    /// source address of tunnels and has the family of `destination`; `l2` does not use it.
     #[must_use]
     pub fn new(
         service: u32,

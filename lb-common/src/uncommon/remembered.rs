@@ -29,18 +29,20 @@ pub(super) fn choose<T: Tables>(
         return Ok(Choice::Owned(Owner::of(slot, slot.current)));
     };
     let fresh = Fresh { tables: *tables, policy, now: tables.now() };
-    let stray = dispute::stray(*tables, settings, slot, set, fresh.now);
     let found = set.get(work.flow).filter(|found| fresh.holds(packet, found));
-    // Errors begin nothing, and keep nothing alive.
-    if matches!(work.seen.kind, Kind::Error { .. }) {
-        return Ok(Choice::Owned(Owner::certain(found.map_or(stray, |found| found.backend))));
-    }
+    let is_error = matches!(work.seen.kind, Kind::Error { .. });
     let begins = matches!(packet.age, Age::Begins);
     if let Some(found) = found
+        && !is_error
         && (!begins || dispute::is_sent_again(*tables, found, fresh.now))
     {
         go_on(*tables, set, work.flow, found, packet, fresh.now);
         return Ok(Choice::Owned(Owner::certain(found.backend)));
+    }
+    let stray = dispute::stray(*tables, settings, slot, set, fresh.now);
+    // Errors begin nothing, and keep nothing alive.
+    if is_error {
+        return Ok(Choice::Owned(Owner::certain(found.map_or(stray, |found| found.backend))));
     }
     match packet.age {
         // It went by the table when it began, or another balancer remembers it.

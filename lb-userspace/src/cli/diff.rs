@@ -1,27 +1,15 @@
 //! `lbctl diff FILE`
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::Args;
-
-use super::{Context, Format, output, unexpected};
+use super::{Context, Format, file, output, unexpected};
 use crate::api::{
     difference::{Change, Difference, MovementItem, ServiceDifference},
-    protocol::{Answer, Failure, FailureKind, Request},
+    protocol::{Answer, Failure, Request},
 };
 
-#[derive(Args, Debug)]
-pub(super) struct Arguments {
-    /// The configuration file.
-    file: PathBuf,
-}
-
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<ExitCode, Failure> {
-    let file = arguments.file.display().to_string();
-    let text = std::fs::read_to_string(&arguments.file).map_err(|error| Failure {
-        kind: FailureKind::Negative,
-        message: format!("{file}: cannot be read: {error}"),
-    })?;
+pub(super) fn run(context: &Context, arguments: &file::Arguments) -> Result<ExitCode, Failure> {
+    let (file, text) = arguments.read()?;
     match context.ask(&Request::Diff { file, text })? {
         Answer::Difference(difference) if context.format == Format::Json => {
             output::json(&difference);

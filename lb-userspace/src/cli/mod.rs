@@ -6,6 +6,7 @@ mod check;
 mod decap;
 mod detach;
 mod diff;
+mod file;
 mod lookup;
 mod output;
 mod permission;
@@ -64,9 +65,9 @@ enum Verb {
     /// Checks a configuration file without a daemon.
     Check(check::Arguments),
     /// What a configuration file would change, and how many new flows it would move.
-    Diff(diff::Arguments),
+    Diff(file::Arguments),
     /// Makes the daemon take over a configuration file, until the one it was started with changes.
-    Apply(apply::Arguments),
+    Apply(file::Arguments),
     /// Which backend a flow goes to, and why.
     Lookup(lookup::Arguments),
     /// On a backend: removes the tunnel header from load balancers' packets.

@@ -1,4 +1,5 @@
-//! A server to stand behind the balancer: HTTP with downloads and uploads, and an echo for UDP on the same port.
+//! A server to stand behind the balancer: HTTP with downloads and uploads, and an echo
+//! for UDP on the same port.
 //!
 //! Every answer carries the server's name: `x-backend` in HTTP, the first word in UDP.
 

@@ -40,7 +40,8 @@ pub struct Prefix(pub IpAddr, pub u32);
 
 impl Decap {
     /// Loads the program of a machine with `own` addresses, which opens tunnels of these sources if
-    /// the packets in them are for `targets`, and GUE on [`GUE_PORT`]. The calling thread stays on its processor from now on.
+    /// the packets in them are for `targets`, and GUE on [`GUE_PORT`]. The calling thread stays on
+    /// its processor from now on.
     pub fn load(sources: &[Prefix], own: &[IpAddr], targets: &[IpAddr]) -> anyhow::Result<Self> {
         stay_on_this_cpu()?;
         let mut ebpf = Ebpf::load(objects::DECAP)?;
