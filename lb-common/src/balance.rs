@@ -6,7 +6,7 @@
 //! others [`crate::uncommon`] begins anew.
 
 use crate::{
-    dispute,
+    dispute::{self, Owner},
     find::{self, Found},
     forward::Forward,
     frame::{Ethernet, Frame},
@@ -75,8 +75,10 @@ fn route<F: Frame, T: Tables>(frame: &mut F, tables: &T, packet: &Packet) -> Opt
         if !is_certain(tables, packet, slot.current) || !is_certain(tables, packet, slot.previous) {
             return None;
         }
-        // That nobody's flows are over has just been seen.
-        dispute::owner(tables, settings, slot, packet, flow, |_, _| slot.previous).backend
+        // That nobody's flows are over has just been seen. A SYN that comes again is nobody's here: it
+        // is counted on the uncommon way.
+        let (stray, again) = (|_: &_, _| slot.previous, |_| Owner::certain(0));
+        dispute::owner(tables, settings, slot, packet, flow, stray, again).backend
     } else {
         slot.current
     };

@@ -39,8 +39,8 @@ impl Owner {
 ///
 /// A flow that begins now belongs to the current backend and is remembered. One that is not
 /// remembered began before the change and belongs to the previous one. Where the cache refuses to
-/// remember, a new flow goes where its next packets will go: to the `stray`'s backend. UDP has no
-/// beginning and follows the table.
+/// remember, a new flow goes where its next packets will go: to the `stray`'s backend. A SYN that
+/// comes again is `again`'s. UDP has no beginning and follows the table.
 #[inline(always)]
 pub(crate) fn owner<T: Tables>(
     tables: &T,
@@ -49,6 +49,7 @@ pub(crate) fn owner<T: Tables>(
     packet: &Packet,
     flow: u64,
     stray: impl Fn(&FlowSet, u16) -> u16,
+    again: impl Fn(u16) -> Owner,
 ) -> Owner {
     // A service whose last backends drain has nobody for new flows: nothing to remember.
     let begins = matches!(packet.age, Age::Begins);
@@ -69,7 +70,7 @@ pub(crate) fn owner<T: Tables>(
             return Owner::of(slot, found.backend);
         }
         if is_sent_again(tables, found, now) {
-            return Owner::certain(found.backend);
+            return again(found.backend);
         }
     }
     let backend = if begins { slot.current } else { stray(set, now) };
@@ -132,6 +133,15 @@ pub(crate) fn is_sent_again<T: Tables>(tables: &T, found: Remembered, now: u16) 
     matches!(found.phase, Phase::Opening)
         && flow::idle(now, found.seen) <= SENT_AGAIN
         && takes_new_flows(tables, found.backend)
+}
+
+/// Counts a SYN that came again, and leaves it to the backend that it had.
+#[inline(always)]
+pub(crate) fn again<T: Tables>(tables: &T, backend: u16) -> Owner {
+    if let Some(signals) = tables.signals(backend) {
+        signals.repeat();
+    }
+    Owner::certain(backend)
 }
 
 /// Whether a backend takes new flows.

@@ -19,6 +19,7 @@ use crate::{
     ranges::RangeLine,
     service::{Prefix, Service},
     settings::Settings,
+    signals::Signals,
     slot::SlotLine,
     tables::{NotAdded, Tables},
 };
@@ -109,6 +110,8 @@ pub struct HostTables {
     pub reply_budget: InsertBudget,
     /// See [`Tables::flow_counters`].
     pub flow_counters: FlowCounters,
+    /// See [`Tables::signals`].
+    pub signals: Vec<Signals>,
     /// See [`Tables::load`].
     pub loads: Vec<Load>,
     /// See [`Tables::rotation`].
@@ -178,6 +181,10 @@ impl Tables for HostTables {
 
     fn flow_counters(&self) -> Option<&FlowCounters> {
         Some(&self.flow_counters)
+    }
+
+    fn signals(&self, backend: u16) -> Option<&Signals> {
+        self.signals.get(usize::from(backend))
     }
 
     fn load(&self, backend: u16) -> Option<&Load> {

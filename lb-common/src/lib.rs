@@ -36,6 +36,7 @@ mod send;
 pub mod service;
 pub mod settings;
 pub mod shared;
+pub mod signals;
 pub mod slot;
 pub mod tables;
 pub mod tags;

@@ -23,11 +23,12 @@ mod tuple;
 use crate::{
     flow, fragment,
     frame::{Ethernet, Frame},
-    packet::{Age, Kind, Packet},
+    packet::{Age, Kind, Packet, RST},
     reply::Reply,
     send::{self, Obstacle, Way},
     service::TCP,
     settings::Settings,
+    signals::Signals,
     tables::Tables,
     uncommon::{Beside, Step, Work, choose, forward},
     verdict::Verdict,
@@ -118,7 +119,7 @@ pub(crate) fn answer<F: Frame, T: Tables>(
     }
     let (began, bits) = (entry.seen(), state_bits(work, frame));
     entry.witness(tables.now(), bits);
-    take_time(tables, entry, began, bits);
+    take_first(tables, entry, began, work.seen.packet.flags);
     let link = entry.client_link();
     if rewrite::rewrite(frame, &work.seen, &entry.tuple, entry.delta(), link).is_none() {
         return Step::Done(Verdict::Malformed);
@@ -159,22 +160,34 @@ fn witness<T: Tables>(tables: &T, entry: &Translation, bits: u32) {
     }
 }
 
-/// Takes in how long the backend took to answer a flow's first packet, where somebody asks. `began`
-/// is the tick of that packet, `bits` what the answer says: that nobody listens takes no time.
+/// Takes in the first answer to a flow, where somebody asks. `began` is the tick of the flow's first
+/// packet, `flags` are the answer's: that nobody listens takes no time.
 #[inline(always)]
-fn take_time<T: Tables>(tables: &T, entry: &Translation, began: u16, bits: u32) {
-    if entry.state() & state::TIMED == 0 {
+fn take_first<T: Tables>(tables: &T, entry: &Translation, began: u16, flags: u8) {
+    let state = entry.state();
+    if state & state::TIMED == 0 {
         return;
     }
     let Some(latency) = entry.end_timing(tables.nanoseconds()) else { return };
-    if bits & state::RST != 0 {
-        return;
+    // The clock of the first packet comes round after a second.
+    let is_late = flow::idle(tables.now(), began) > 1;
+    if let Some(signals) = signals(tables, entry) {
+        // Not of a SYN that came again, Karn's rule: RFC 6298 section 3.
+        let is_certain = !is_late && state & state::REPEATED == 0;
+        signals.answer(flags, is_certain.then_some(latency));
     }
-    if let Some(load) = tables.load(entry.backend) {
-        // The clock of the first packet comes round after a second.
-        let is_late = flow::idle(tables.now(), began) > 1;
+    if flags & RST == 0
+        && let Some(load) = tables.load(entry.backend)
+    {
         load.answered(if is_late { u32::MAX } else { latency });
     }
+}
+
+/// The counters of an entry's backend, if that is still the one that its flow began with.
+#[inline(always)]
+fn signals<'a, T: Tables>(tables: &'a T, entry: &Translation) -> Option<&'a Signals> {
+    let backend = tables.backend(entry.backend)?;
+    if backend.generation() == entry.generation { tables.signals(entry.backend) } else { None }
 }
 
 /// What becomes of a packet that cannot be sent. One for this machine would need the translation,

@@ -22,11 +22,13 @@ use crate::{
 };
 
 pub use outline::Outline;
+pub(crate) use quote::is_unreachable;
 pub use seen::{Kind, Seen};
 
 /// Flag bits of TCP's fourteenth byte, RFC 9293 section 3.1.
-const SYN: u8 = 0x02;
-const ACK: u8 = 0x10;
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
 const SYN_ACK: u8 = SYN | ACK;
 
 /// Shortest TCP header in bytes.

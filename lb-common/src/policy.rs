@@ -27,6 +27,8 @@ pub mod flag {
     /// Slots are chosen by client address alone, as far as [`super::Policy::source_mask`] lets it
     /// count: every fragment tells its flow, and clients stay where they are.
     pub const BY_ADDRESS: u32 = 1 << 8;
+    /// With [`NAT`], the first answer to each flow of TCP is looked at, see [`crate::signals::Signals`].
+    pub const WATCHED: u32 = 1 << 9;
 }
 
 /// Where a QUIC connection identifier holds the server's, draft-ietf-quic-load-balancers.

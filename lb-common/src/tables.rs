@@ -12,6 +12,7 @@ use crate::{
     ranges::RangeLine,
     service::{Prefix, Service},
     settings::Settings,
+    signals::Signals,
     slot::SlotLine,
 };
 
@@ -34,6 +35,8 @@ pub trait Tables {
     fn insert_budget(&self) -> Option<&InsertBudget>;
     /// This CPU's counters of the flow cache.
     fn flow_counters(&self) -> Option<&FlowCounters>;
+    /// This CPU's counters of what tells of a backend's health.
+    fn signals(&self, backend: u16) -> Option<&Signals>;
     /// How busy a backend is.
     fn load(&self, backend: u16) -> Option<&Load>;
     /// Whose turn it is with a policy.

@@ -14,6 +14,7 @@ use crate::{
     send::Outgoing,
     service::{AddressEntry, ICMP, ICMPV6, Service, ServiceKey, TCP, Table, UDP},
     settings::Settings,
+    signals::Signals,
     slot::{Slot, SlotLine},
     verdict::Verdict,
 };
@@ -222,6 +223,7 @@ pub(crate) fn tables() -> HostTables {
         },
         services: (0..64).map(|_| Service::default()).collect(),
         slots: (0..4).map(|_| SlotLine::default()).collect(),
+        signals: (0..8).map(|_| Signals::default()).collect(),
         backends: std::iter::once(Backend::default()).chain((1..8).map(known)).collect(),
         flows: (0..4).map(|_| Default::default()).collect(),
         fragments: (0..4).map(|_| Default::default()).collect(),

@@ -30,6 +30,7 @@ pub mod lbctl;
 pub mod leftovers;
 pub mod packets;
 pub mod report;
+pub mod simulation;
 pub mod verifier;
 pub mod waiting;
 

@@ -10,7 +10,7 @@ use crate::{
     setup,
 };
 
-/// Measure the packet path or the slot tables
+/// Measure the packet path, the slot tables or the health checks
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -24,6 +24,8 @@ enum What {
     /// How long slot tables take, how even they are and what they move, beside Maglev's; when
     /// packets see a commit; ten thousand services
     Tables(Options),
+    /// How late thousands of health checks begin, what they cost and how evenly they come
+    Checks(Checks),
 }
 
 #[derive(Args)]
@@ -36,22 +38,56 @@ struct Options {
     runs: usize,
 }
 
+#[derive(Args)]
+struct Checks {
+    /// Also write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Backends that are checked
+    #[arg(long, default_value_t = 5000)]
+    targets: u16,
+    /// Milliseconds from one check of a backend to the next
+    #[arg(long, value_name = "MS", default_value_t = 1000)]
+    interval: u64,
+    /// Seconds that are measured
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+}
+
 impl Bench {
     /// Builds the benchmark for speed and runs it.
     pub(crate) fn run(self) -> Result<ExitCode> {
         setup::ensure()?;
-        let (verb, step, options) = match self.what {
-            What::Packet(options) => ("packet", "packet path", options),
-            What::Tables(options) => ("tables", "slot tables", options),
+        let (verb, step, options, json) = match self.what {
+            What::Packet(options) => ("packet", "packet path", options.runs(), options.json),
+            What::Tables(options) => ("tables", "slot tables", options.runs(), options.json),
+            What::Checks(checks) => ("checks", "health checks", checks.plan(), checks.json),
         };
         let mut command = cargo();
         command.args(["run", "--quiet", "--release", "-p", "lb-tests", "--bin", "lb-tests-bench"]);
-        command.args(["--", verb, "--runs", &options.runs.to_string()]);
-        if let Some(json) = options.json {
+        command.args(["--", verb]).args(options);
+        if let Some(json) = json {
             // The command runs in the workspace, whoever calls it from where.
             command.arg("--json").arg(std::path::absolute(json)?);
         }
         run(step, &mut command)?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Options {
+    fn runs(&self) -> Vec<String> {
+        vec!["--runs".to_owned(), self.runs.to_string()]
+    }
+}
+
+impl Checks {
+    fn plan(&self) -> Vec<String> {
+        let Self { targets, interval, seconds, .. } = self;
+        vec![
+            format!("--targets={targets}"),
+            format!("--interval={interval}"),
+            format!("--seconds={seconds}"),
+        ]
     }
 }

@@ -17,6 +17,8 @@ pub mod state {
     pub const COUNTED: u32 = 1 << 4;
     /// The answer to its SYN is waited for, see [`super::Translation::begin_timing`].
     pub const TIMED: u32 = 1 << 5;
+    /// The SYN came again before it was answered: which of them the answer is to is not known.
+    pub const REPEATED: u32 = 1 << 6;
 
     /// What the flags of a TCP segment say, RFC 9293 section 3.1.
     #[inline(always)]
@@ -105,6 +107,15 @@ impl Translation {
         self.seen.store(seen & !(state::TIMED << 16));
         let ticks = clock(now).wrapping_sub(self.clock.load());
         Some(((u64::from(ticks) << CLOCK) / 1000) as u32)
+    }
+
+    /// Keeps in mind that the SYN came again, as long as its answer is waited for.
+    #[inline(always)]
+    pub(super) fn doubt_timing(&self) {
+        let seen = self.seen.load();
+        if seen & state::TIMED << 16 != 0 {
+            self.seen.store(seen | state::REPEATED << 16);
+        }
     }
 
     /// Whether the flow was one of its backend's, and is so no more because of what `bits` say.

@@ -113,7 +113,13 @@ fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
     let answered = answer.map_or(0, Translation::state);
     let begins = matches!(work.seen.packet.age, Age::Begins);
     let is_over = begins && (is_closed(entry.state(), answered) || is_unwanted(tables, entry));
-    if answer.is_some() && !is_over && is_alive(tables, entry) {
+    if let Some(answer) = answer
+        && !is_over
+        && is_alive(tables, entry)
+    {
+        if begins && entry.state() & state::CONNECTED == 0 {
+            repeat(tables, answer);
+        }
         return true;
     }
     let reversed = entry.tuple.reversed();
@@ -122,6 +128,15 @@ fn keeps<T: Tables>(work: &Work, tables: &T, tuple: &Tuple) -> bool {
         tables.remove_translation(&reversed);
     }
     false
+}
+
+/// Takes in a SYN that comes again.
+#[inline(always)]
+fn repeat<T: Tables>(tables: &T, answer: &Translation) {
+    answer.doubt_timing();
+    if let Some(signals) = tables.signals(answer.backend) {
+        signals.repeat();
+    }
 }
 
 /// Whether a SYN of a known flow has to find another backend: its own takes no new flows, unless the

@@ -10,7 +10,9 @@ use super::{
 };
 use crate::{
     frame::Frame,
-    policy::{Policy, Scheduler},
+    packet::Packet,
+    policy::{Policy, Scheduler, flag},
+    service::TCP,
     settings::Settings,
     tables::{NotAdded, Tables},
     uncommon::{Beside, Step, Work},
@@ -44,7 +46,7 @@ pub(crate) fn take_port<F: Frame, T: Tables>(
     let key = translated(&request(), backend, port).reversed();
     let added = {
         let answer = entry(work, *tables, frame, request().reversed(), (!work.delta, 0));
-        if matches!(policy.scheduler(), Scheduler::LeastTime) {
+        if is_timed(policy, &work.seen.packet) {
             answer.begin_timing(tables.nanoseconds());
         }
         tables.add_translation(&key, &answer)
@@ -58,6 +60,14 @@ pub(crate) fn take_port<F: Frame, T: Tables>(
         Err(_) if make_room(*tables, settings, &key) => Step::TakePort,
         Err(refused) => next(work, &range, refused),
     }
+}
+
+/// Whether somebody asks how long the first answer to a packet takes. The other answers of its flow
+/// stay as they are: only this one leaves the short way.
+#[inline(always)]
+const fn is_timed(policy: &Policy, packet: &Packet) -> bool {
+    matches!(policy.scheduler(), Scheduler::LeastTime)
+        || policy.asks(flag::WATCHED) && packet.key.protocol() == TCP
 }
 
 /// What follows a port that was not to be had.

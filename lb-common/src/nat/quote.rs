@@ -11,12 +11,13 @@ use super::{
     entry::{Translation, sum},
     is_alive, meet, pairs,
     rewrite::{self, ICMP_CHECKSUM, TCP_CHECKSUM, UDP_CHECKSUM},
+    signals,
 };
 use crate::{
     address, checksum, forward,
     frame::Frame,
     hop_limit,
-    packet::{Kind, Layout},
+    packet::{self, Kind, Layout},
     send::{self, Way},
     service::{TCP, UDP},
     tables::Tables,
@@ -47,7 +48,11 @@ pub(crate) fn quote<F: Frame, T: Tables>(work: &mut Work, frame: &mut F, tables:
         if work.seen.packet.hop_limit <= 1 {
             return Step::Done(Verdict::HopLimit);
         }
+        let is_unreachable = packet::is_unreachable(frame, &work.seen.packet);
         let link = entry.client_link();
+        if is_unreachable && let Some(signals) = signals(tables, entry) {
+            signals.unreachable();
+        }
         return match rewrite(work, frame, &tuple, entry, link) {
             Some(()) => Step::Done(send::leave(tables, entry.client_interface())),
             None => Step::Done(Verdict::Malformed),

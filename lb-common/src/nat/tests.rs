@@ -1,5 +1,6 @@
 mod leftovers;
 mod schedulers;
+mod signals;
 
 use super::*;
 use crate::{
@@ -18,7 +19,6 @@ use crate::{
 };
 
 const FIN: u8 = 1;
-const RST: u8 = 4;
 /// Hardware addresses of frames that the client's router sends, and of those that go back to it.
 const FROM_CLIENT: [u8; 12] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
 const TO_CLIENT: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];

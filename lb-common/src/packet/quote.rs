@@ -23,6 +23,24 @@ pub(super) const fn is_error(kind: u8, ipv6: bool) -> bool {
     kind == a || kind == b || kind == c || kind == d
 }
 
+/// Whether an ICMP error says that nobody takes the packet that it quotes: destination unreachable, but
+/// not for the packet's length.
+#[inline(always)]
+pub(crate) fn is_unreachable<F: Frame>(frame: &F, error: &Packet) -> bool {
+    const UNREACHABLE: u8 = 3;
+    const FRAGMENTATION_NEEDED: u8 = 4;
+    const UNREACHABLE_IPV6: u8 = 1;
+
+    let Some([kind, code]) = frame.header::<[u8; 2]>(error.layout.transport()) else {
+        return false;
+    };
+    if error.ipv6 {
+        *kind == UNREACHABLE_IPV6
+    } else {
+        *kind == UNREACHABLE && *code != FRAGMENTATION_NEEDED
+    }
+}
+
 /// The flow of the packet that an ICMP error at `offset` quotes, as its client's packets name it:
 /// what was quoted went the other way. `None` if its ports cannot be known. Eight bytes behind the
 /// quoted IP header suffice, RFC 792.

@@ -3,6 +3,7 @@
 use super::{Beside, Step, Work, limits, remembered};
 use crate::{
     dispute::{self, Owner},
+    flow::FlowSet,
     frame::Frame,
     packet::{Age, Kind},
     policy::{Scheduler, flag},
@@ -79,9 +80,9 @@ fn choice<F: Frame, T: Tables>(
     } else if matches!(work.seen.kind, Kind::Error { .. }) {
         dispute::former(*tables, settings, slot, packet, work.flow)
     } else {
-        dispute::owner(*tables, settings, slot, packet, work.flow, |set, now| {
-            dispute::stray(*tables, settings, slot, set, now)
-        })
+        let stray = |set: &FlowSet, now| dispute::stray(*tables, settings, slot, set, now);
+        let again = |backend| dispute::again(*tables, backend);
+        dispute::owner(*tables, settings, slot, packet, work.flow, stray, again)
     }))
 }
 

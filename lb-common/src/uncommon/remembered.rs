@@ -83,6 +83,7 @@ fn go_on<T: Tables>(
 ) {
     // A SYN that is sent again is as old as the first.
     if matches!(packet.age, Age::Begins) {
+        let _ = dispute::again(tables, found.backend);
         return;
     }
     let Some(after) = dispute::renewed(tables, found, packet, now) else { return };

@@ -33,6 +33,7 @@ pub(crate) fn any(draw: &mut Draw) -> HostTables {
         ranges: draw.values(4),
         fragments: draw.values(4),
         ingress: draw.below(3) as u32,
+        signals: vec![Default::default(); draw.below(4)],
         service_counters: vec![Default::default(); draw.below(4)],
         backend_counters: vec![Default::default(); draw.below(4)],
         ..HostTables::default()

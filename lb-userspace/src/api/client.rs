@@ -21,7 +21,34 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Answer, Failure> {
     }
 }
 
+/// Asks the daemon behind `socket` and gives each line of its answer to `take`, which says whether it
+/// wants more. The first has to come soon; the end of the daemon is an error.
+pub fn converse(
+    socket: &Path,
+    request: &Request,
+    mut take: impl FnMut(Answer) -> Result<bool, Failure>,
+) -> Result<(), Failure> {
+    let trouble = |error| explain(socket, &error);
+    let mut stream = BufReader::new(send(socket, request).map_err(trouble)?);
+    let mut answer = next_answer(&mut stream, LONGEST_ANSWER).map_err(trouble)?;
+    loop {
+        let wants_more = match answer {
+            Answer::Failed(failure) => return Err(failure),
+            answer => take(answer)?,
+        };
+        if !wants_more {
+            return Ok(());
+        }
+        stream.get_ref().set_read_timeout(None).map_err(trouble)?;
+        answer = next_answer(&mut stream, LONGEST_ANSWER).map_err(|error| gone(socket, &error))?;
+    }
+}
+
 fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
+    next_answer(&mut BufReader::new(send(socket, request)?), LONGEST_ANSWER)
+}
+
+fn send(socket: &Path, request: &Request) -> io::Result<UnixStream> {
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     if line.len() as u64 > LONGEST_LINE {
@@ -32,12 +59,12 @@ fn exchange(socket: &Path, request: &Request) -> io::Result<Answer> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.write_all(&line)?;
-    read_answer(stream, LONGEST_ANSWER)
+    Ok(stream)
 }
 
-fn read_answer(stream: impl io::Read, longest: u64) -> io::Result<Answer> {
+fn next_answer(stream: &mut impl io::BufRead, longest: u64) -> io::Result<Answer> {
     let mut answer = Vec::new();
-    BufReader::new(stream).take(longest).read_until(b'\n', &mut answer)?;
+    stream.take(longest).read_until(b'\n', &mut answer)?;
     if answer.last() == Some(&b'\n') {
         return Ok(serde_json::from_slice(&answer)?);
     }
@@ -46,6 +73,12 @@ fn read_answer(stream: impl io::Read, longest: u64) -> io::Result<Answer> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, message));
     }
     Err(io::ErrorKind::UnexpectedEof.into())
+}
+
+/// Why no further line comes.
+fn gone(socket: &Path, error: &io::Error) -> Failure {
+    let message = format!("lbd behind {} has ended, or was ended: {error}", socket.display());
+    Failure { kind: FailureKind::Unreachable, message }
 }
 
 fn explain(socket: &Path, error: &io::Error) -> Failure {
@@ -75,13 +108,16 @@ mod tests {
     use super::*;
 
     fn failure(answer: &str) -> Failure {
-        let error = read_answer(answer.as_bytes(), 16).expect_err(answer);
+        let error = next_answer(&mut answer.as_bytes(), 16).expect_err(answer);
         explain(Path::new("/run/lb/lbd.sock"), &error)
     }
 
     #[test]
     fn an_answer_is_whole_or_an_error() {
-        assert!(matches!(read_answer("{\"done\":\"\"}\n".as_bytes(), 16), Ok(Answer::Done(_))));
+        assert!(matches!(
+            next_answer(&mut "{\"done\":\"\"}\n".as_bytes(), 16),
+            Ok(Answer::Done(_))
+        ));
         for broken in ["", "{\"done\"", "{\"done\":\"\"}", "{\"done\":1}\n"] {
             assert_eq!(failure(broken).kind, FailureKind::Unreachable, "{broken}");
         }

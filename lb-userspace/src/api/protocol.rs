@@ -1,4 +1,5 @@
-//! What `lbctl` and `lbd` say to each other: a request, one line of JSON; an answer, one line.
+//! What `lbctl` and `lbd` say to each other: a request, one line of JSON; an answer, one line. Who
+//! follows events gets a further line for each.
 //!
 //! The documents in the answers are what `lbctl -o json` prints. They are versioned: fields are
 //! added, but never change their meaning within a version.
@@ -9,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     difference::{Difference, MovementItem},
+    events::Events,
     policy::PolicyItem,
 };
 use crate::{
     control::{Mode, Origin, State},
-    model::{BackendName, Priority, Protocol, ServiceName, Vip, Weight},
+    event::Told,
+    model::{BackendName, Measure, Priority, Protocol, ServiceName, Vip, Weight},
 };
 
 /// Version of the documents.
@@ -63,6 +66,18 @@ pub enum Request {
     Diff { file: String, text: String },
     /// Which backend a flow goes to.
     Lookup { protocol: Protocol, source: SocketAddr, destination: SocketAddr },
+    /// What has happened after the event with a number, of all or of a service and a backend; with
+    /// `follow` further lines tell what happens from then on.
+    Events {
+        #[serde(default)]
+        after: Option<u64>,
+        #[serde(default)]
+        service: Option<ServiceName>,
+        #[serde(default)]
+        backend: Option<IpAddr>,
+        #[serde(default)]
+        follow: bool,
+    },
 }
 
 /// What the daemon answers.
@@ -81,7 +96,11 @@ pub enum Answer {
     Difference(Difference),
     /// Where a flow goes.
     Lookup(Lookup),
-    /// It was refused.
+    /// What has happened.
+    Events(Events),
+    /// What happens now: a further line for who follows.
+    Event(Box<Told>),
+    /// It was refused; for who follows, the end.
     Failed(Failure),
 }
 
@@ -292,9 +311,48 @@ pub struct ServiceItem {
     /// Backends that were removed and whose flows are not over.
     #[serde(default)]
     pub departed: Vec<DepartedItem>,
+    /// How it stands.
+    #[serde(default)]
+    pub standing: StandingItem,
+    /// How many backends it asks for; null where the configuration says nothing of scaling, and in
+    /// the first second.
+    #[serde(default)]
+    pub scaling: Option<ScalingItem>,
     /// Its backends, where one service was asked for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<BackendItem>,
+}
+
+/// How a service stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingItem {
+    /// The priority that serves; null while nobody could.
+    pub serving: Option<Priority>,
+    /// Whether enough of its backends are well.
+    pub quorum: bool,
+    /// Whether backends get traffic that are not well, since too few are.
+    pub panic: bool,
+    /// Backends of the priority that serves which are well.
+    pub well: u32,
+    /// Those and others that would serve if they were well.
+    pub meant: u32,
+}
+
+/// How many backends a service asks for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScalingItem {
+    /// What is taken for its load.
+    pub measure: Measure,
+    /// The load, smoothed.
+    pub load: f64,
+    /// Backends of weight 100 that the load of now needs.
+    pub demand: u32,
+    /// Backends that the load at the horizon will need.
+    pub predicted: u32,
+    /// Backends that it asks for.
+    pub desired: u32,
+    /// What that follows from, as one phrase.
+    pub evidence: String,
 }
 
 /// What becomes of flows whose backend takes no new ones any more: `keep`, `keep 10s, then reset`,
@@ -376,6 +434,17 @@ pub struct BackendItem {
     pub health: Option<String>,
     /// How long the last check that passed took, in milliseconds.
     pub check_milliseconds: Option<f64>,
+    /// What its agent asks for: `up`, `down`, `drain`, `maint`, and a weight as `weight 50` or `75%`;
+    /// null where there is none, or it has said nothing yet.
+    #[serde(default)]
+    pub agent: Option<String>,
+    /// What its traffic shows: why it is ejected, or has a part of its weight only; null if nothing
+    /// speaks against it.
+    #[serde(default)]
+    pub traffic: Option<String>,
+    /// Its last checks, the latest first, where one backend was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckItem>,
     /// Share of the service's slots.
     pub slots_share: f64,
     /// The way to it: interface and next hop, or what is wrong.
@@ -386,6 +455,19 @@ pub struct BackendItem {
     pub bytes: u64,
     /// TCP flows that began there.
     pub new_flows: u64,
+}
+
+/// A check that has ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckItem {
+    /// When, in milliseconds since 1970.
+    pub at: u64,
+    /// What came of it, in the word that HAProxy has for it: `L4OK`, `L4TOUT`, `L7STS` and so on.
+    pub code: String,
+    /// How long it took, if it passed.
+    pub milliseconds: Option<f64>,
+    /// Why it did not pass.
+    pub failure: Option<String>,
 }
 
 /// Where a flow goes.

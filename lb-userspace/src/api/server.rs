@@ -15,7 +15,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::protocol::{Answer, Failure, FailureKind, LONGEST_LINE, Request};
+use super::{
+    events::Follower,
+    protocol::{Answer, Failure, FailureKind, LONGEST_LINE, Request},
+};
 use crate::datapath::locks::{self, Holder};
 
 /// A request and where its answer goes.
@@ -24,7 +27,22 @@ pub struct Call {
     /// What is asked.
     pub request: Request,
     /// Where the answer goes. Nobody may be waiting any more.
-    pub answer: oneshot::Sender<Answer>,
+    pub answer: oneshot::Sender<Reply>,
+}
+
+/// An answer, and perhaps more to come.
+#[derive(Debug)]
+pub struct Reply {
+    /// The answer.
+    pub answer: Answer,
+    /// Who asked stays to hear what happens.
+    pub follower: Option<Follower>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, follower: None }
+    }
 }
 
 /// Longest time to write a request, so that nobody holds a connection for ever.
@@ -82,7 +100,7 @@ async fn serve_connection(stream: UnixStream, calls: mpsc::Sender<Call>) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader.take(LONGEST_LINE));
     let mut line = String::new();
-    let answer = match timeout(PATIENCE, reader.read_line(&mut line)).await {
+    let Reply { answer, follower } = match timeout(PATIENCE, reader.read_line(&mut line)).await {
         Ok(Ok(0)) | Err(_) => return,
         Ok(Ok(_)) => answer(&line, &calls).await,
         Ok(Err(error)) => refuse(FailureKind::Usage, format!("unreadable request: {error}")),
@@ -92,10 +110,13 @@ async fn serve_connection(stream: UnixStream, calls: mpsc::Sender<Call>) {
     };
     line.push(b'\n');
     // Who asked may be gone.
-    let _ = timeout(PATIENCE, writer.write_all(&line)).await;
+    let written = timeout(PATIENCE, writer.write_all(&line)).await;
+    if let (Some(follower), Ok(Ok(()))) = (follower, written) {
+        follower.serve(reader, writer).await;
+    }
 }
 
-async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Answer {
+async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Reply {
     let request = match serde_json::from_str(line) {
         Ok(request) => request,
         Err(error) => return refuse(FailureKind::Usage, format!("not a request: {error}")),
@@ -108,13 +129,21 @@ async fn answer(line: &str, calls: &mpsc::Sender<Call>) -> Answer {
     receiver.await.unwrap_or_else(|_| stopping())
 }
 
-const fn refuse(kind: FailureKind, message: String) -> Answer {
-    Answer::Failed(Failure { kind, message })
+fn refuse(kind: FailureKind, message: String) -> Reply {
+    Answer::Failed(Failure { kind, message }).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::sync::broadcast;
+
     use super::*;
+    use crate::{
+        api::client,
+        event::{Event, EventKind, Told, Wanted},
+    };
 
     #[tokio::test]
     async fn nobody_connects_before_only_the_right_ones_may() {
@@ -127,5 +156,43 @@ mod tests {
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
         let _listener = bound.listen(BACKLOG).expect("bound");
         std::os::unix::net::UnixStream::connect(&path).expect("it listens");
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn who_follows_gets_further_lines_until_the_end() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("lbd.sock");
+        let (sender, mut calls) = mpsc::channel(1);
+        tokio::spawn(serve(listen(&path).expect("free"), sender));
+        let (events, heard) = broadcast::channel(16);
+        let follower = Some(Follower { events: heard, wanted: Wanted::default() });
+        let request =
+            Request::Events { after: Some(7), service: None, backend: None, follow: true };
+        let asking = tokio::task::spawn_blocking(move || {
+            let mut lines = Vec::new();
+            let end = client::converse(&path, &request, |answer| {
+                lines.push(answer);
+                Ok(true)
+            });
+            (lines, end)
+        });
+        let call = calls.recv().await.expect("a call");
+        assert!(matches!(call.request, Request::Events { after: Some(7), follow: true, .. }));
+        let answer = Answer::Done("what was".to_owned());
+        call.answer.send(Reply { answer, follower }).expect("it waits");
+        for sequence in [8, 9] {
+            let (kind, to) = (EventKind::Panic, Some("on".to_owned()));
+            let reason = String::new();
+            let event = Event { kind, service: None, backend: None, from: None, to, reason };
+            let told = Told { version: 1, epoch: 7, sequence, time_milliseconds: 9, event };
+            events.send(Arc::new(told)).expect("somebody follows");
+        }
+        drop(events);
+        let (lines, end) = asking.await.expect("it ends");
+        let [Answer::Done(_), Answer::Event(first), Answer::Event(second)] = &lines[..] else {
+            panic!("{lines:?}");
+        };
+        assert_eq!((first.sequence, second.sequence), (8, 9));
+        assert_eq!(end.expect_err("no lbd any more").kind, FailureKind::Unreachable);
     }
 }

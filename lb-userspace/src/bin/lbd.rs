@@ -45,15 +45,6 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
-/// Every check that waits for an answer holds a descriptor, and with thousands of dead backends all
-/// of them wait. What the limit cannot be raised to is reported by the checks themselves.
-fn raise_descriptor_limit() {
-    use nix::sys::resource::{Resource, getrlimit, setrlimit};
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
 fn check(file: &std::path::Path) -> Result<(), String> {
     let config = Config::load(file).map_err(|error| error.to_string())?;
     println!("{}: ok", file.display());
@@ -75,7 +66,6 @@ fn serve(arguments: &Arguments) -> Result<(), String> {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    raise_descriptor_limit();
     // Two threads: checks go on while tables are made.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

@@ -6,7 +6,7 @@ use clap::Subcommand;
 
 use super::{Context, Format, output, unexpected};
 use crate::{
-    api::protocol::{Answer, BackendItem, Failure, Request},
+    api::protocol::{Answer, BackendItem, CheckItem, Failure, Request},
     control::Mode,
     model::{BackendName, DEFAULT_WEIGHT, Priority, ServiceName, Weight},
 };
@@ -129,6 +129,8 @@ fn show(backend: &BackendItem) {
     let took =
         backend.check_milliseconds.map(|took| format!(", last passed check took {took:.1} ms"));
     fact("health", format!("{health}{}", took.unwrap_or_default()));
+    backend.agent.iter().for_each(|agent| fact("agent", agent.clone()));
+    backend.traffic.iter().for_each(|traffic| fact("suspicion", traffic.clone()));
     fact("share", format!("{:.2} % of the slots", backend.slots_share * 100.0));
     fact("next hop", backend.next_hop.clone());
     let traffic = format!(
@@ -136,6 +138,22 @@ fn show(backend: &BackendItem) {
         backend.packets, backend.bytes, backend.new_flows
     );
     fact("traffic", traffic);
+    checks(&backend.checks);
+}
+
+/// The last checks, the latest first.
+fn checks(checks: &[CheckItem]) {
+    if checks.is_empty() {
+        return;
+    }
+    let row = |check: &CheckItem| {
+        let at = std::time::UNIX_EPOCH + std::time::Duration::from_millis(check.at);
+        let took = check.milliseconds.map(|took| format!("{took:.1} ms")).unwrap_or_default();
+        let time = humantime::format_rfc3339_millis(at).to_string();
+        vec![time, check.code.clone(), took, check.failure.clone().unwrap_or_default()]
+    };
+    output::line("");
+    output::table(&["CHECKED", "RESULT", "TOOK", "WHY"], &[2], checks.iter().map(row).collect());
 }
 
 /// How busy it is, where the scheduler asks.

@@ -6,6 +6,7 @@ mod check;
 mod decap;
 mod detach;
 mod diff;
+mod events;
 mod file;
 mod lookup;
 mod output;
@@ -70,6 +71,8 @@ enum Verb {
     Apply(file::Arguments),
     /// Which backend a flow goes to, and why.
     Lookup(lookup::Arguments),
+    /// What has happened, and with --follow what happens.
+    Events(events::Arguments),
     /// On a backend: removes the tunnel header from load balancers' packets.
     #[command(subcommand)]
     Decap(decap::Verb),
@@ -101,6 +104,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Verb::Diff(arguments) => diff::run(&context, &arguments),
         Verb::Apply(arguments) => apply::run(&context, &arguments),
         Verb::Lookup(arguments) => lookup::run(&context, &arguments),
+        Verb::Events(arguments) => events::run(&context, &arguments),
         Verb::Decap(verb) => decap::run(&context, verb),
         Verb::Detach(arguments) => detach::run(&context, &arguments),
     };

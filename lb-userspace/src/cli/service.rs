@@ -12,7 +12,10 @@ use super::{
 use crate::{
     api::{
         difference::MovementItem,
-        protocol::{Answer, Failure, FlowRulesItem, Request, ServiceItem, Services},
+        protocol::{
+            Answer, Failure, FlowRulesItem, Request, ScalingItem, ServiceItem, Services,
+            StandingItem,
+        },
     },
     model::{Ports, ServiceName, Vip},
 };
@@ -152,6 +155,18 @@ impl New {
     }
 }
 
+fn standing(standing: &StandingItem) -> String {
+    let StandingItem { serving, quorum, panic, well, meant } = standing;
+    let turn = match serving {
+        Some(0) => String::new(),
+        Some(priority) => format!(", priority {priority} serves"),
+        None => ", nobody serves".to_owned(),
+    };
+    let quorum = if *quorum { "" } else { ", no quorum" };
+    let panic = if *panic { ", panic: all serve" } else { "" };
+    format!("{well} of {meant} well{turn}{quorum}{panic}")
+}
+
 fn list(services: &Services) {
     let row = |service: &ServiceItem| {
         vec![
@@ -190,6 +205,7 @@ fn show(service: &ServiceItem) {
         let left = backend.seconds_left.map(output::span).unwrap_or_default();
         fact("removed", format!("{}, its flows are {} for {left}", backend.address, backend.flows));
     }
+    fact("standing", standing(&service.standing));
     fact("slots", format!("{}{fullest}{disputed}", service.slots));
     if let Some(MovementItem { slots, moved, least }) = service.last_movement {
         let text = format!("moved {moved} of {slots} slots; the least was {least}");
@@ -200,6 +216,11 @@ fn show(service: &ServiceItem) {
         service.packets, service.bytes, service.new_flows
     );
     fact("traffic", traffic);
+    if let Some(scaling) = &service.scaling {
+        let ScalingItem { desired, demand, predicted, evidence, .. } = scaling;
+        let text = format!("{desired} backends ({demand} now, {predicted} soon): {evidence}");
+        fact("asks for", text);
+    }
     if !service.members.is_empty() {
         output::line("");
         backend::list(&service.members);

@@ -12,18 +12,20 @@ use std::{
 
 use ipnet::IpNet;
 
-use crate::model::Service;
+use crate::model::{Hook, Service};
 
 pub use check::{Clash, Together, check_service_limits};
 pub use error::ConfigError;
 
 /// A checked configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What concerns the daemon as a whole.
     pub daemon: Daemon,
     /// Services in the order of the file; names and keys are unique.
     pub services: Vec<Service>,
+    /// What is done when something happens; names are unique.
+    pub hooks: Vec<Hook>,
 }
 
 /// What concerns the daemon as a whole. A change of any of it needs a restart.

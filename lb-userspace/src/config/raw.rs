@@ -1,6 +1,6 @@
 //! The configuration as it is written: every key that may stand there, with its place.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -11,6 +11,8 @@ pub(super) struct Config {
     pub(super) daemon: Daemon,
     #[serde(default, rename = "service")]
     pub(super) services: Vec<Service>,
+    #[serde(default, rename = "hook")]
+    pub(super) hooks: Vec<Hook>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -65,6 +67,11 @@ pub(super) struct Service {
     pub(super) fragments: Option<Spanned<String>>,
     pub(super) ping: Option<Spanned<String>>,
     pub(super) health_check: Option<Spanned<HealthCheck>>,
+    pub(super) agent_check: Option<Spanned<AgentCheck>>,
+    pub(super) outlier: Option<Spanned<Outlier>>,
+    pub(super) recovery: Option<Spanned<Recovery>>,
+    pub(super) quorum: Option<Spanned<Quorum>>,
+    pub(super) scaling: Option<Spanned<Scaling>>,
     pub(super) source: Option<Spanned<Source>>,
     #[serde(default, rename = "backend")]
     pub(super) backends: Vec<Backend>,
@@ -85,16 +92,57 @@ pub(super) struct QuicServerId {
     pub(super) length: Spanned<i64>,
 }
 
-#[derive(Debug, Deserialize)]
+/// All keys of all types; which belong to which is looked at later.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HealthCheck {
     #[serde(rename = "type")]
-    pub(super) kind: Spanned<String>,
+    pub(super) kind: Option<Spanned<String>>,
     pub(super) port: Option<Spanned<i64>>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) source: Option<Spanned<String>>,
+    pub(super) via: Option<Spanned<String>>,
     pub(super) interval: Option<Spanned<String>>,
+    pub(super) fast_interval: Option<Spanned<String>>,
+    pub(super) down_interval: Option<Spanned<String>>,
     pub(super) timeout: Option<Spanned<String>>,
+    pub(super) jitter: Option<Spanned<String>>,
     pub(super) rise: Option<Spanned<i64>>,
     pub(super) fall: Option<Spanned<i64>>,
+    pub(super) initial: Option<Spanned<String>>,
+    pub(super) send: Option<Spanned<String>>,
+    pub(super) send_hex: Option<Spanned<String>>,
+    pub(super) expect: Option<Spanned<String>>,
+    pub(super) expect_hex: Option<Spanned<String>>,
+    pub(super) method: Option<Spanned<String>>,
+    pub(super) path: Option<Spanned<String>>,
+    pub(super) host: Option<Spanned<String>>,
+    pub(super) headers: Option<Spanned<BTreeMap<String, Spanned<String>>>>,
+    pub(super) status: Option<Spanned<toml::Value>>,
+    pub(super) body: Option<Spanned<String>>,
+    pub(super) http: Option<Spanned<String>>,
+    pub(super) tls: Option<Spanned<bool>>,
+    pub(super) verify: Option<Spanned<bool>>,
+    pub(super) ca_file: Option<Spanned<PathBuf>>,
+    pub(super) server_name: Option<Spanned<String>>,
+    pub(super) certificate_days: Option<Spanned<i64>>,
+    pub(super) grpc_service: Option<Spanned<String>>,
+    pub(super) query: Option<Spanned<String>>,
+    pub(super) record: Option<Spanned<String>>,
+    pub(super) answer: Option<Spanned<String>>,
+    pub(super) transport: Option<Spanned<String>>,
+    pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) weight_from_exit: Option<Spanned<bool>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AgentCheck {
+    pub(super) port: Spanned<i64>,
+    pub(super) address: Option<Spanned<String>>,
+    pub(super) send: Option<Spanned<String>>,
+    pub(super) interval: Option<Spanned<String>>,
+    pub(super) timeout: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,4 +163,73 @@ pub(super) struct Backend {
     pub(super) weight: Option<Spanned<i64>>,
     pub(super) priority: Option<Spanned<i64>>,
     pub(super) server_id: Option<Spanned<String>>,
+    pub(super) health_check: Option<Spanned<HealthCheck>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Recovery {
+    pub(super) slow_start: Option<Spanned<String>>,
+    pub(super) slow_start_from: Option<Spanned<String>>,
+    pub(super) slow_start_aggression: Option<Spanned<f64>>,
+    pub(super) trial: Option<Spanned<String>>,
+    pub(super) trial_weight: Option<Spanned<String>>,
+    pub(super) hold_down: Option<Spanned<String>>,
+    pub(super) flap_limit: Option<Spanned<f64>>,
+    pub(super) flap_reuse: Option<Spanned<f64>>,
+    pub(super) flap_half_life: Option<Spanned<String>>,
+    pub(super) flap_longest: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Quorum {
+    pub(super) least: Option<Spanned<i64>>,
+    pub(super) hysteresis: Option<Spanned<i64>>,
+    pub(super) panic_threshold: Option<Spanned<String>>,
+    pub(super) last_resort: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Hook {
+    pub(super) name: Spanned<String>,
+    pub(super) on: Spanned<Vec<Spanned<String>>>,
+    pub(super) to: Option<Vec<Spanned<String>>>,
+    pub(super) services: Option<Vec<Spanned<String>>>,
+    pub(super) command: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) url: Option<Spanned<String>>,
+    pub(super) retries: Option<Spanned<i64>>,
+    pub(super) timeout: Option<Spanned<String>>,
+    pub(super) max_per_minute: Option<Spanned<i64>>,
+    pub(super) max_running: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Scaling {
+    pub(super) measure: Spanned<String>,
+    pub(super) per_backend: Spanned<f64>,
+    pub(super) target: Option<Spanned<String>>,
+    pub(super) min: Option<Spanned<i64>>,
+    pub(super) max: Option<Spanned<i64>>,
+    pub(super) horizon: Option<Spanned<String>>,
+    pub(super) cooldown: Option<Spanned<String>>,
+    pub(super) tolerance: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Outlier {
+    pub(super) consecutive_failures: Option<Spanned<i64>>,
+    pub(super) failure_rate: Option<Spanned<String>>,
+    pub(super) failure_window: Option<Spanned<String>>,
+    pub(super) failure_attempts: Option<Spanned<i64>>,
+    pub(super) latency_factor: Option<Spanned<f64>>,
+    pub(super) latency_least: Option<Spanned<String>>,
+    pub(super) drift: Option<bool>,
+    pub(super) learned: Option<bool>,
+    pub(super) base_ejection_time: Option<Spanned<String>>,
+    pub(super) max_ejection_time: Option<Spanned<String>>,
+    pub(super) max_ejected: Option<Spanned<String>>,
 }

@@ -1,6 +1,9 @@
 mod flow_rules;
+mod health_checks;
+mod hooks;
 mod nat;
 mod policies;
+mod probes;
 mod schedulers;
 
 use super::*;
@@ -42,7 +45,7 @@ address = "10.0.1.11"
 weight = 100
 "#;
     let config = Config::parse("lb.toml", text).expect("the contract");
-    let check = config.services[0].health_check.expect("a check");
+    let check = config.services[0].health_check.clone().expect("a check");
     assert_eq!((check.port, check.rise, check.fall), (80, 2, 3));
     assert_eq!(config.services[0].backends[0].weight, 100);
     assert!(!format!("{config:?}").contains("not a secret"));

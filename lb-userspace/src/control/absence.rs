@@ -111,8 +111,9 @@ impl Absences {
         };
         match state {
             // Whoever stands by keeps its flows: it is as good as those that come before it.
-            State::Up | State::Standby => None,
-            State::Drain => since_before(Cause::Drain),
+            State::Up | State::Panic | State::Standby => None,
+            // Others may still reach it: what it has is not taken from it.
+            State::Drain | State::Ejected => since_before(Cause::Drain),
             State::Down | State::Maint => since_before(Cause::Down),
             // It may have flows from before it was removed or taken out.
             State::Starting => before.or(Some(Absence { cause: Cause::Down, since: now })),

@@ -44,9 +44,6 @@ pub enum ControlError {
     /// The address cannot be a backend's.
     #[error("`{0}` cannot be a backend: {1}")]
     BadBackend(BackendName, crate::model::BadBackend),
-    /// It has a priority, and its service asks for none.
-    #[error("`{0}`: priority: needs scheduler = \"primary-backup\"")]
-    NobodyStandsBy(BackendName),
     /// A configuration has an error.
     #[error(transparent)]
     Config(#[from] ConfigError),

@@ -4,15 +4,26 @@
 //! asks what follows.
 
 mod absence;
+mod changes;
+mod desired;
 mod error;
 mod intents;
+mod judge;
+mod lives;
+mod moment;
+mod note;
 mod openings;
 mod operator;
+mod passive;
 mod policy;
 mod preview;
-mod priority;
+mod quorum;
+mod returns;
 mod state;
+mod step;
 mod succession;
+mod targets;
+mod uplink;
 mod view;
 
 use std::{
@@ -20,24 +31,34 @@ use std::{
     net::IpAddr,
 };
 
-use lb_common::{Address, Forward};
+use lb_common::Forward;
 
 pub use absence::Fate;
 pub use error::ControlError;
 pub use intents::{Intent, Intents, Membership, Mode};
+pub use judge::{Input, Urgency};
+pub use moment::Moment;
 pub use operator::Command;
+pub use passive::Observations;
+pub use quorum::Standing;
 pub use state::{Effective, Reach, State};
+pub use step::Step;
 pub use view::{BackendView, Origin};
 
 use absence::{Absences, Trace};
+use changes::{Noted, NotedService};
 use openings::Openings;
+use quorum::Turns;
+use returns::Returns;
+use uplink::Uplink;
 
 use crate::{
     config::{Config, check_service_limits},
-    datapath::desired::{DesiredMember, DesiredService},
-    health::{CheckResult, Health, Target},
-    model::{BackendName, BackendRule, Ports, Service, ServiceName, SourceConfig},
+    event::Event,
+    health::{AgentWord, Health, WeightAdvice},
+    model::{BackendName, BackendRule, Service, ServiceName, SourceConfig},
     netlink::Via,
+    outlier::{Outliers, learned::History},
     source::Snapshot,
 };
 
@@ -53,34 +74,31 @@ pub struct Control {
     /// Which life of a backend a check belongs to.
     generations: BTreeMap<BackendName, u64>,
     next_generation: u64,
+    /// Weights that checks asked for.
+    advice: BTreeMap<BackendName, WeightAdvice>,
+    /// What agents asked for.
+    agents: BTreeMap<BackendName, AgentWord>,
+    /// What traffic shows, of services that ask.
+    outliers: BTreeMap<ServiceName, Outliers>,
+    /// What an earlier daemon learned, until somebody asks for it.
+    history: BTreeMap<ServiceName, History>,
+    returns: Returns,
+    turns: Turns,
+    uplink: Uplink,
+    /// Whether it was told that nobody answers.
+    told_cut_off: bool,
+    /// What time it is, in milliseconds of a clock that only goes forward.
+    now: u64,
     states: BTreeMap<BackendName, Noted>,
+    standings: BTreeMap<ServiceName, NotedService>,
+    /// What happened and was not told yet.
+    untold: Vec<Event>,
     /// Addresses whose way has been known, and who took their packets at last.
     reached: BTreeMap<IpAddr, Via>,
     /// Backends that have a part in the tables' base: all but those that are new and not judged yet.
     joined: BTreeSet<BackendName>,
     absences: Absences,
     openings: Openings,
-}
-
-/// The state that was last reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Noted {
-    state: State,
-    since: u64,
-    changes: u64,
-}
-
-/// A change of a backend's effective state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Transition {
-    /// Which backend.
-    pub backend: BackendName,
-    /// Its state before; `None` for a backend that is new.
-    pub from: Option<State>,
-    /// Its state now; `None` for a backend that is gone.
-    pub to: Option<State>,
-    /// Why.
-    pub reason: String,
 }
 
 /// What a daemon remembers of its former life.
@@ -92,6 +110,8 @@ pub struct Memory {
     pub health: BTreeMap<BackendName, Health>,
     /// The last good answer of each registry.
     pub registered: BTreeMap<ServiceName, Snapshot>,
+    /// What is usual for the backends of each service at which hour, where that is learned.
+    pub history: BTreeMap<ServiceName, History>,
 }
 
 impl Control {
@@ -107,7 +127,18 @@ impl Control {
             health: memory.health,
             generations: BTreeMap::new(),
             next_generation: 1,
+            advice: BTreeMap::new(),
+            agents: BTreeMap::new(),
+            outliers: BTreeMap::new(),
+            history: memory.history,
+            returns: Returns::default(),
+            turns: Turns::default(),
+            uplink: Uplink::default(),
+            told_cut_off: false,
+            now: 0,
             states: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            untold: Vec::new(),
             reached: BTreeMap::new(),
             joined: BTreeSet::new(),
             absences: Absences::default(),
@@ -189,20 +220,6 @@ impl Control {
         Ok(())
     }
 
-    /// Takes in the end of a check; `now` is in milliseconds since 1970. True if it changes the
-    /// judgement. A result that belongs to a backend's former life counts for nothing.
-    pub fn judge(&mut self, result: &CheckResult, now: u64) -> bool {
-        if self.generations.get(&result.backend) != Some(&result.generation) {
-            return false;
-        }
-        let service = self.services.get(&result.backend.service);
-        let Some(check) = service.and_then(|service| service.health_check) else {
-            return false;
-        };
-        let health = self.health.entry(result.backend.clone()).or_default();
-        health.record(&result.outcome, &check, now).is_some()
-    }
-
     /// Takes in that packets knew a service before the daemon began: it waits for nobody.
     pub fn presume_open(&mut self, service: &ServiceName) {
         self.openings.presume_open(service);
@@ -242,31 +259,6 @@ impl Control {
         self.views().map(|view| view.name.address).chain(departed).collect()
     }
 
-    /// Takes in what time it is: since when backends are out or gone follows from that. `now` is in
-    /// milliseconds of a clock that only goes forward, here and wherever flows are concerned.
-    pub fn note(&mut self, now: u64) {
-        let judged: Vec<(&Service, bool)> = self
-            .services
-            .values()
-            .map(|service| (service, view::are_judged(self, service)))
-            .collect();
-        let mut openings = std::mem::take(&mut self.openings);
-        openings.note(judged.into_iter(), now);
-        self.openings = openings;
-        let views: Vec<BackendView> = self.views().collect();
-        let room = (self.config.daemon.limits.backends as usize).saturating_sub(views.len());
-        self.absences.note(&self.services, &views, room, now);
-        let addresses = self.addresses();
-        self.reached.retain(|address, _| addresses.contains(address));
-    }
-
-    /// When [`Control::desired`] will be another, if nothing happens but time passes.
-    #[must_use]
-    pub fn next_deadline(&self, now: u64) -> Option<u64> {
-        let flows = self.absences.next_deadline(&self.services, now);
-        flows.into_iter().chain(self.openings.next_deadline()).min()
-    }
-
     /// What becomes of the flows that a backend has.
     #[must_use]
     pub fn fate(&self, view: &BackendView, now: u64) -> Fate {
@@ -299,38 +291,6 @@ impl Control {
         self.absences.forget_departed()
     }
 
-    /// Forgets what is known of backends that are gone or not checked, and numbers new lives. One
-    /// that leaves maintenance begins a new life: nobody has checked it meanwhile.
-    fn forget_strangers(&mut self) {
-        let mut checked = BTreeSet::new();
-        let mut in_maintenance = BTreeSet::new();
-        for view in self.views() {
-            if self.services[&view.name.service].health_check.is_none() {
-                continue;
-            }
-            match view.intent.mode {
-                Mode::Maint => in_maintenance.insert(view.name),
-                Mode::Ready | Mode::Drain => checked.insert(view.name),
-            };
-        }
-        self.generations.retain(|backend, _| checked.contains(backend));
-        self.health.retain(|backend, health| {
-            let is_out = in_maintenance.contains(backend);
-            if is_out {
-                *health = Health::default();
-            }
-            is_out || checked.contains(backend)
-        });
-        for backend in checked {
-            let next = &mut self.next_generation;
-            self.generations.entry(backend).or_insert_with(|| {
-                *next += 1;
-                *next
-            });
-        }
-        self.registered.retain(|service, _| has_registry(&self.services, service));
-    }
-
     /// Every backend of every service.
     pub fn views(&self) -> impl Iterator<Item = BackendView> + '_ {
         self.services.values().flat_map(|service| view::backends(self, service))
@@ -342,74 +302,10 @@ impl Control {
         view::backends(self, service)
     }
 
-    /// What the kernel's tables are to say at a time that [`Control::note`] was told.
+    /// How a service stands.
     #[must_use]
-    pub fn desired(&self, now: u64) -> Vec<DesiredService> {
-        self.services.values().map(|service| self.desired_service(service, now)).collect()
-    }
-
-    fn desired_service(&self, service: &Service, now: u64) -> DesiredService {
-        let member = |view: BackendView| DesiredMember {
-            address: Address::from(view.name.address),
-            port: service.port_of(&view.name.address),
-            base_weight: if self.has_joined(&view) { u32::from(view.configured_weight) } else { 0 },
-            weight: u32::from(view.serving_weight()),
-            flows: self.absences.fate(service, &view, now).flows,
-        };
-        // Of a backend that was removed only the flows that it has are left.
-        let former = |(name, trace, fate): (&BackendName, Trace, Fate)| DesiredMember {
-            address: Address::from(name.address),
-            port: trace.port,
-            base_weight: 0,
-            weight: 0,
-            flows: fate.flows,
-        };
-        // Translation does not turn one family into the other, whoever names such a backend.
-        let is_reachable = |member: &DesiredMember| {
-            service.forward != Forward::Nat || member.address.is_ipv6() == service.key().is_ipv6()
-        };
-        let members = view::backends(self, service).into_iter().map(member);
-        let departed = || self.absences.departed(service, now);
-        let members = members.chain(departed().map(former)).filter(is_reachable).collect();
-        let mut policy = policy::desired(service, &self.config.daemon);
-        policy::keep_servers(
-            &mut policy.udp,
-            departed().map(|(name, trace, _)| (name.address, trace.server_id)),
-        );
-        DesiredService {
-            last_port: service.ports.last_of_range().unwrap_or_default(),
-            table_slots: service.table_slots,
-            policy,
-            ping: service.policy.ping.map(policy::ping),
-            ..DesiredService::plain(service.key(), service.forward, members)
-        }
-    }
-
-    /// Whether a backend has a part in the base. One that is new joins when it is first judged, for
-    /// the moment before as if it were not there yet: joining twice, first without slots, would move
-    /// twice what must move. From then on it has its part whatever its state is: whether it has ever
-    /// been up is history, which another load balancer of the group does not share, and its table
-    /// must be the same.
-    fn has_joined(&self, view: &BackendView) -> bool {
-        view.effective.state != State::Starting || self.joined.contains(&view.name)
-    }
-
-    /// What is to be checked. Backends in maintenance are not.
-    #[must_use]
-    pub fn targets(&self) -> Vec<Target> {
-        self.views()
-            .filter(|view| view.effective.state != State::Maint)
-            .filter_map(|view| {
-                let service = &self.services[&view.name.service];
-                let mut check = service.health_check?;
-                let port = service.port_of(&view.name.address);
-                if port != 0 && service.ports == Ports::Exact(check.port) {
-                    check.port = port;
-                }
-                let generation = *self.generations.get(&view.name)?;
-                Some(Target { backend: view.name, generation, check })
-            })
-            .collect()
+    pub fn standing(&self, service: &Service) -> Standing {
+        view::arranged(self, service).1
     }
 
     /// Which registries are to be followed.
@@ -421,39 +317,6 @@ impl Control {
                 Some((service.name.clone(), service.backend_rule(), service.source.clone()?))
             })
             .collect()
-    }
-
-    /// What has changed in effective states since the last call; `now` is in milliseconds since
-    /// 1970.
-    pub fn transitions(&mut self, now: u64) -> Vec<Transition> {
-        let views: Vec<BackendView> = self.views().collect();
-        let mut transitions = Vec::new();
-        let mut states = BTreeMap::new();
-        let joined = views.iter().filter(|view| self.has_joined(view));
-        self.joined = joined.map(|view| view.name.clone()).collect();
-        for view in views {
-            let before = self.states.remove(&view.name);
-            let state = view.effective.state;
-            let noted = match before {
-                Some(noted) if noted.state == state => noted,
-                _ => {
-                    transitions.push(Transition {
-                        backend: view.name.clone(),
-                        from: before.map(|noted| noted.state),
-                        to: Some(state),
-                        reason: view.effective.reason,
-                    });
-                    let changes = before.map_or(0, |noted| noted.changes + 1);
-                    Noted { state, since: now, changes }
-                }
-            };
-            states.insert(view.name, noted);
-        }
-        for (backend, noted) in std::mem::replace(&mut self.states, states) {
-            let reason = "removed".to_owned();
-            transitions.push(Transition { backend, from: Some(noted.state), to: None, reason });
-        }
-        transitions
     }
 }
 

@@ -50,6 +50,11 @@ impl Openings {
         self.open = self.open.iter().filter_map(renamed).collect();
     }
 
+    /// Whether a service is open.
+    pub(super) fn is_open(&self, name: &ServiceName) -> bool {
+        self.open.contains(name)
+    }
+
     /// Whether a service still waits.
     pub(super) fn is_waiting(&self, name: &ServiceName) -> bool {
         self.waiting.contains_key(name)
@@ -75,7 +80,7 @@ pub(super) fn wait(views: &mut [BackendView]) {
 mod tests {
     use crate::{
         config::Config,
-        control::{Control, Memory, State},
+        control::{Control, Memory, Moment, State},
         health::{CheckFailure, CheckResult, Health},
         model::{Backend, BackendName},
         netlink::Via,
@@ -125,7 +130,8 @@ address = "10.0.1.12"
             .generation;
         let outcome =
             if is_well { Ok(std::time::Duration::ZERO) } else { Err(CheckFailure::ConnectRefused) };
-        control.judge(&CheckResult { backend, generation, outcome }, 0);
+        control
+            .judge(&CheckResult { backend, generation, outcome, weight: None }, Moment::default());
     }
 
     fn states(control: &Control) -> Vec<State> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Control, ControlError, Intent, Intents, Membership, Memory, Mode};
 use crate::{
     config::{self, Clash, Config, Daemon, Together},
-    model::{Backend, BackendName, Priority, Scheduler, Service, ServiceName, Weight},
+    model::{Backend, BackendName, Priority, Service, ServiceName, Weight},
 };
 
 /// What an operator asks for.
@@ -141,9 +141,6 @@ fn add_backend(
         .backend_rule()
         .check(name.address)
         .map_err(|error| ControlError::BadBackend(name.clone(), error))?;
-    if intent.priority != 0 && service.scheduler != Scheduler::PrimaryBackup {
-        return Err(ControlError::NobodyStandsBy(name.clone()));
-    }
     // What was said of a backend of this name before it was removed is over.
     intents.change(name, |before| *before = intent);
     Ok(())

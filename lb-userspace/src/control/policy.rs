@@ -34,6 +34,7 @@ pub(super) fn desired(service: &Service, daemon: &Daemon) -> DesiredPolicy {
             .map(|affinity| affinity.prefix(service.vip.is_ipv6())),
         by_address: policy.fragments == Fragments::ByAddress,
         nat_ports: (service.forward == Forward::Nat).then_some(daemon.nat_ports),
+        watches: service.watches_traffic(),
     }
 }
 

@@ -4,10 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::intents::{Intent, Mode};
+use super::{
+    intents::{Intent, Mode},
+    returns::Share,
+};
 use crate::{
-    health::{Health, HealthState},
-    model::Weight,
+    health::{AgentState, AgentWord, Health, HealthState, WeightAdvice},
+    model::{InitialState, Weight},
 };
 
 /// What a backend may do at present.
@@ -26,9 +29,19 @@ pub enum State {
     Starting,
     /// Backends that come before it serve: it keeps its flows and takes no new ones.
     Standby,
+    /// Its traffic shows that it does not work: it keeps its flows and takes no new ones for a while.
+    Ejected,
+    /// It is not well, but so few are that all serve: it takes new flows.
+    Panic,
 }
 
 impl State {
+    /// Whether a backend in this state takes new flows.
+    #[must_use]
+    pub const fn takes_flows(self) -> bool {
+        matches!(self, Self::Up | Self::Panic)
+    }
+
     /// The word in output and metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -39,6 +52,8 @@ impl State {
             Self::Maint => "maint",
             Self::Starting => "starting",
             Self::Standby => "standby",
+            Self::Ejected => "ejected",
+            Self::Panic => "panic",
         }
     }
 }
@@ -70,39 +85,145 @@ pub struct Effective {
     pub reason: String,
     /// Its weight if it is up, whatever its state is.
     pub weight: Weight,
+    /// Whether nothing but its health keeps it from taking flows, as far as others can tell: what it
+    /// says of itself is not doubted.
+    pub is_out_for_health: bool,
+}
+
+/// All that decides on a backend. None of it ever overwrites another.
+#[derive(Clone, Debug)]
+pub(super) struct Inputs<'a> {
+    /// Weight by the configuration or the registry.
+    pub(super) configured: Weight,
+    /// What operators have said.
+    pub(super) intent: Intent,
+    /// What checks have found; `None` where it is not checked.
+    pub(super) health: Option<&'a Health>,
+    /// What it is taken for before that.
+    pub(super) initial: InitialState,
+    /// The weight that its check asks for.
+    pub(super) advice: Option<WeightAdvice>,
+    /// What its agent asks for.
+    pub(super) agent: Option<&'a AgentWord>,
+    /// Whether packets get there.
+    pub(super) reach: Reach,
+    /// Why it is ejected by what its traffic shows.
+    pub(super) ejected: Option<String>,
+    /// Why it stays out though it is well again.
+    pub(super) held: Option<String>,
+    /// Parts of its weight that it has at present.
+    pub(super) shares: Vec<Share>,
 }
 
 impl Effective {
-    /// Derives the state. `health` is `None` where the service has no check.
+    /// Derives the state.
     ///
-    /// What forbids most comes first: maintenance, then failed checks, then drain. A backend whose
-    /// way is barred drains: a route that comes back finds its flows where they were.
+    /// What forbids most comes first: maintenance, then failed checks, then drain, then what traffic
+    /// shows. A backend whose way is barred drains: a route that comes back finds its flows where they
+    /// were.
     #[must_use]
-    pub fn derive(
-        configured: Weight,
-        intent: Intent,
-        health: Option<&Health>,
-        reach: Reach,
-    ) -> Self {
-        let weight = intent.weight.unwrap_or(configured);
-        let judgement = health.map_or(HealthState::Up, Health::state);
-        let explained = || health.map_or_else(|| "not checked".to_owned(), Health::explain);
-        let (state, reason) = match (intent.mode, judgement) {
-            (Mode::Maint, _) => (State::Maint, "taken out by the operator".to_owned()),
-            (_, HealthState::Down) => (State::Down, explained()),
-            (Mode::Drain, _) => (State::Drain, "drained by the operator".to_owned()),
-            _ if weight == 0 => (State::Drain, "its weight is 0".to_owned()),
-            (_, judgement) => match (reach, judgement) {
-                (Reach::Barred(reason), _) => (State::Drain, reason),
-                (_, HealthState::Unknown) => (State::Starting, explained()),
-                (Reach::Unknown, _) => {
-                    (State::Starting, "its next hop is not known yet".to_owned())
-                }
-                (Reach::Known, _) => (State::Up, explained()),
-            },
-        };
-        Self { state, reason, weight }
+    pub(super) fn derive(inputs: Inputs<'_>) -> Self {
+        let weight = inputs.weight();
+        let (state, reason) =
+            inputs.out().or_else(|| inputs.unready(weight)).unwrap_or_else(|| {
+                let shares = inputs.shares.iter();
+                let shares =
+                    shares.map(|Share { percent, reason }| format!("{percent} %: {reason}"));
+                let parts: Vec<String> = std::iter::once(inputs.checked()).chain(shares).collect();
+                (State::Up, parts.join("; "))
+            });
+        let is_health = matches!(state, State::Down | State::Ejected);
+        let says_so = inputs.agent.is_some_and(|word| word.state == Some(AgentState::Down));
+        let is_out_for_health = is_health
+            && !says_so
+            && inputs.intent.mode == Mode::Ready
+            && weight > 0
+            && inputs.reach == Reach::Known
+            && inputs.agent.is_none_or(|word| word.state != Some(AgentState::Drain));
+        let weight = inputs.shares.iter().fold(weight, |weight, share| part(weight, share.percent));
+        Self { state, reason, weight, is_out_for_health }
     }
+}
+
+impl Inputs<'_> {
+    /// The whole weight: the operator's wins over what the backend asks for, and that over the
+    /// configured one; a part that it asks for is one of either.
+    fn weight(&self) -> Weight {
+        let said = [self.advice, self.agent.and_then(|word| word.weight)];
+        let asked = said.iter().flatten().find_map(|advice| match advice {
+            WeightAdvice::Weight(weight) => Some(*weight),
+            WeightAdvice::Percent(_) => None,
+        });
+        let whole = self.intent.weight.or(asked).unwrap_or(self.configured);
+        said.iter().flatten().fold(whole, |weight, advice| match advice {
+            WeightAdvice::Percent(percent) => part(weight, *percent),
+            WeightAdvice::Weight(_) => weight,
+        })
+    }
+
+    /// What checks say, in words.
+    fn checked(&self) -> String {
+        self.health.map_or_else(|| "not checked".to_owned(), Health::explain)
+    }
+
+    /// What keeps it from all traffic, or from new flows whatever its health is.
+    fn out(&self) -> Option<(State, String)> {
+        let judgement = self.health.map_or(HealthState::Up, |it| it.presumed(self.initial));
+        let word = self.agent.and_then(|word| word.state);
+        let agent = |asks: &str| {
+            let comment = self.agent.map_or("", |word| word.comment.as_str());
+            let comment = if comment.is_empty() { String::new() } else { format!(": {comment}") };
+            format!("its agent asks for {asks}{comment}")
+        };
+        if self.intent.mode == Mode::Maint {
+            Some((State::Maint, "taken out by the operator".to_owned()))
+        } else if word == Some(AgentState::Maint) {
+            Some((State::Maint, agent("maintenance")))
+        } else if judgement == HealthState::Down {
+            Some((State::Down, self.checked()))
+        } else if word == Some(AgentState::Down) {
+            Some((State::Down, agent("no traffic")))
+        } else if self.intent.mode == Mode::Drain {
+            Some((State::Drain, "drained by the operator".to_owned()))
+        } else if word == Some(AgentState::Drain) {
+            Some((State::Drain, agent("no new flows")))
+        } else {
+            None
+        }
+    }
+
+    /// What keeps it from new flows at present.
+    fn unready(&self, weight: Weight) -> Option<(State, String)> {
+        let judgement = self.health.map_or(HealthState::Up, |it| it.presumed(self.initial));
+        if weight == 0 {
+            let asks = self.weight_is_asked_for();
+            let reason = if asks { "it asks for a weight of 0" } else { "its weight is 0" };
+            return Some((State::Drain, reason.to_owned()));
+        }
+        match (&self.reach, judgement) {
+            (Reach::Barred(reason), _) => Some((State::Drain, reason.clone())),
+            (_, HealthState::Unknown) => Some((State::Starting, self.checked())),
+            (Reach::Unknown, _) => {
+                Some((State::Starting, "its next hop is not known yet".to_owned()))
+            }
+            (Reach::Known, _) => match (&self.ejected, &self.held) {
+                (Some(reason), _) => Some((State::Ejected, reason.clone())),
+                (None, Some(reason)) => Some((State::Down, reason.clone())),
+                (None, None) => None,
+            },
+        }
+    }
+
+    fn weight_is_asked_for(&self) -> bool {
+        self.intent.weight.unwrap_or(self.configured) > 0
+    }
+}
+
+/// A part of a weight. Of what is anything at all, something is left of each part but nothing.
+fn part(weight: Weight, percent: u8) -> Weight {
+    let whole = u32::from(weight) * u32::from(percent);
+    // At most the weight: parts are up to 100 %.
+    whole.div_ceil(100).min(u32::from(weight)) as Weight
 }
 
 #[cfg(test)]
@@ -112,33 +233,41 @@ mod tests {
     use super::*;
     use crate::{
         health::CheckFailure,
-        model::{CheckKind, HealthCheck},
+        model::{HealthCheck, Probe},
     };
 
     fn judged(outcome: Result<Duration, CheckFailure>) -> Health {
-        let check = HealthCheck {
-            kind: CheckKind::Tcp,
-            port: 80,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            rise: 1,
-            fall: 1,
-        };
+        let check = HealthCheck { rise: 1, fall: 1, ..HealthCheck::new(Probe::Tcp, 80) };
         let mut health = Health::default();
         health.record(&outcome, &check, 0);
         health
     }
 
+    fn inputs(health: Option<&Health>) -> Inputs<'_> {
+        Inputs {
+            configured: 100,
+            intent: Intent::default(),
+            health,
+            initial: InitialState::FirstCheck,
+            advice: None,
+            agent: None,
+            reach: Reach::Known,
+            ejected: None,
+            held: None,
+            shares: Vec::new(),
+        }
+    }
+
     fn state(mode: Mode, weight: Option<Weight>, health: Option<&Health>) -> State {
         let intent = Intent { mode, weight, ..Intent::default() };
-        Effective::derive(100, intent, health, Reach::Known).state
+        Effective::derive(Inputs { intent, ..inputs(health) }).state
     }
 
     #[test]
     fn without_a_next_hop_nothing_starts() {
         let state = |mode| {
             let intent = Intent { mode, ..Intent::default() };
-            Effective::derive(100, intent, None, Reach::Unknown).state
+            Effective::derive(Inputs { intent, reach: Reach::Unknown, ..inputs(None) }).state
         };
         assert_eq!(state(Mode::Ready), State::Starting);
         assert_eq!(state(Mode::Drain), State::Drain);
@@ -149,7 +278,7 @@ mod tests {
         let up = judged(Ok(Duration::ZERO));
         let down = judged(Err(CheckFailure::ConnectRefused));
         let derive = |health, reach| {
-            let effective = Effective::derive(100, Intent::default(), health, reach);
+            let effective = Effective::derive(Inputs { reach, ..inputs(health) });
             (effective.state, effective.reason)
         };
         let barred = || Reach::Barred("behind a gateway".to_owned());
@@ -178,7 +307,48 @@ mod tests {
     #[test]
     fn a_reason_is_always_given() {
         let down = judged(Err(CheckFailure::ConnectRefused));
-        let effective = Effective::derive(100, Intent::default(), Some(&down), Reach::Known);
+        let effective = Effective::derive(inputs(Some(&down)));
         assert_eq!(effective.reason, "1 failed check, last: connect was refused");
+    }
+
+    #[test]
+    fn an_agent_asks_and_nobody_else_undoes_it() {
+        let up = judged(Ok(Duration::ZERO));
+        let derive = |word: AgentWord, intent: Intent| {
+            let effective =
+                Effective::derive(Inputs { agent: Some(&word), intent, ..inputs(Some(&up)) });
+            (effective.state, effective.weight)
+        };
+        let says = |state| AgentWord { state: Some(state), ..AgentWord::default() };
+        let ready = Intent::default();
+        assert_eq!(derive(says(AgentState::Down), ready).0, State::Down);
+        assert_eq!(derive(says(AgentState::Drain), ready).0, State::Drain);
+        assert_eq!(derive(says(AgentState::Maint), ready).0, State::Maint);
+        assert_eq!(derive(says(AgentState::Up), ready).0, State::Up);
+        let drained = Intent { mode: Mode::Drain, ..ready };
+        assert_eq!(derive(says(AgentState::Up), drained).0, State::Drain, "only the operator's");
+
+        let asks = |weight| AgentWord { weight: Some(weight), ..AgentWord::default() };
+        assert_eq!(derive(asks(WeightAdvice::Percent(30)), ready), (State::Up, 30));
+        assert_eq!(derive(asks(WeightAdvice::Weight(7)), ready), (State::Up, 7));
+        assert_eq!(derive(asks(WeightAdvice::Weight(0)), ready).0, State::Drain);
+        let weighed = Intent { weight: Some(50), ..ready };
+        assert_eq!(derive(asks(WeightAdvice::Weight(7)), weighed).1, 50, "the operator's wins");
+        assert_eq!(derive(asks(WeightAdvice::Percent(30)), weighed).1, 15, "a part of it");
+    }
+
+    #[test]
+    fn what_is_known_before_the_first_check_may_be_configured() {
+        let unchecked = Health::default();
+        let state =
+            |initial| Effective::derive(Inputs { initial, ..inputs(Some(&unchecked)) }).state;
+        assert_eq!(state(InitialState::FirstCheck), State::Starting);
+        assert_eq!(state(InitialState::Up), State::Up);
+        assert_eq!(state(InitialState::Down), State::Down);
+    }
+
+    #[test]
+    fn a_part_of_a_weight_is_something() {
+        assert_eq!([part(100, 5), part(1, 5), part(65_535, 100), part(10, 0)], [5, 1, 65_535, 0]);
     }
 }

@@ -1,9 +1,21 @@
 mod flows;
+mod priority;
+mod quorum;
+mod returns;
+mod site;
+mod uplink;
 
 use std::time::Duration;
 
 use super::*;
-use crate::{health::CheckFailure, model::Backend, selection};
+use lb_common::Address;
+
+use crate::{
+    datapath::desired::DesiredMember,
+    health::{CheckFailure, CheckResult},
+    model::Backend,
+    selection,
+};
 
 const CONFIG: &str = r#"
 [daemon]
@@ -50,7 +62,10 @@ fn state(control: &Control, backend: &str) -> Option<State> {
 fn check(control: &mut Control, backend: &str, outcome: Result<Duration, CheckFailure>) -> bool {
     let target = control.targets().into_iter().find(|target| target.backend == name(backend));
     let generation = target.expect("a target").generation;
-    control.judge(&CheckResult { backend: name(backend), generation, outcome }, 0)
+    control.judge(
+        &CheckResult { backend: name(backend), generation, outcome, weight: None },
+        Moment::default(),
+    )
 }
 
 #[test]
@@ -76,8 +91,9 @@ fn a_result_of_a_former_life_counts_for_nothing() {
         backend: name("web/10.0.1.11"),
         generation: old,
         outcome: Ok(Duration::ZERO),
+        weight: None,
     };
-    assert!(!control.judge(&result, 0));
+    assert!(!control.judge(&result, Moment::default()));
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
 }
 
@@ -323,14 +339,17 @@ fn a_change_of_what_is_fixed_is_refused() {
 #[test]
 fn transitions_are_told_once() {
     let mut control = control();
-    assert_eq!(control.transitions(1).len(), 2);
-    assert_eq!(control.transitions(2), []);
+    assert_eq!(control.changes(1).len(), 2);
+    assert_eq!(control.changes(2), []);
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
-    let told = control.transitions(3);
+    let told = control.changes(3);
     assert_eq!(told.len(), 1);
-    assert_eq!((told[0].from, told[0].to), (Some(State::Starting), Some(State::Up)));
+    assert_eq!(
+        (told[0].from.clone(), told[0].to.clone()),
+        (Some("starting".to_owned()), Some("up".to_owned()))
+    );
     control.operate(Command::RemoveBackend(name("web/10.0.1.12"))).expect("there");
-    assert_eq!(control.transitions(4)[0].to, None);
+    assert_eq!(control.changes(4)[0].to, None);
 }
 
 /// The configuration after a change of its text.
@@ -414,25 +433,25 @@ fn a_new_backend_joins_the_table_when_it_is_first_judged() {
     let mut control = control();
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     check(&mut control, "web/10.0.1.12", Ok(Duration::ZERO));
-    control.transitions(1);
+    control.changes(1);
     let before = owners(&control);
     control.operate(Command::AddBackend(name("web/10.0.1.13"), 100, 0)).expect("new");
     control.reached([10, 0, 1, 13].into(), Via::Direct);
-    control.transitions(2);
+    control.changes(2);
     assert!(owners(&control) == before, "it is as if it were not there yet");
     check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
-    control.transitions(3);
+    control.changes(3);
     let down = owners(&control);
     // Whoever has seen it up before has the same table: what was is not asked.
     for _ in 0..2 {
         check(&mut control, "web/10.0.1.13", Ok(Duration::ZERO));
     }
-    control.transitions(4);
+    control.changes(4);
     assert!(owners(&control) != down);
     for _ in 0..3 {
         check(&mut control, "web/10.0.1.13", Err(CheckFailure::ConnectRefused));
     }
-    control.transitions(5);
+    control.changes(5);
     assert!(owners(&control) == down);
 }
 
@@ -444,17 +463,17 @@ fn after_maintenance_checks_judge_anew() {
     let before = owners(&control);
     let backend = name("web/10.0.1.11");
     let generation = control.targets()[0].generation;
-    control.transitions(1);
+    control.changes(1);
     control.operate(Command::SetMode(backend.clone(), Mode::Maint)).expect("it is there");
-    control.transitions(2);
+    control.changes(2);
     let out = owners(&control);
     assert!(!control.targets().iter().any(|target| target.backend == backend));
     control.operate(Command::SetMode(backend.clone(), Mode::Ready)).expect("it is there");
     assert_eq!(state(&control, "web/10.0.1.11"), Some(State::Starting));
     assert!(owners(&control) == out, "it is as before for the others");
     // What was found before the maintenance says nothing of the time after it.
-    let late = CheckResult { backend, generation, outcome: Ok(Duration::ZERO) };
-    assert!(!control.judge(&late, 0));
+    let late = CheckResult { backend, generation, outcome: Ok(Duration::ZERO), weight: None };
+    assert!(!control.judge(&late, Moment::default()));
     check(&mut control, "web/10.0.1.11", Ok(Duration::ZERO));
     assert!(owners(&control) == before);
 }

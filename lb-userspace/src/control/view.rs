@@ -5,10 +5,14 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Control, Effective, Intent, Membership, Noted, State, openings, priority};
+use super::{
+    Control, Effective, Intent, Membership, Noted, State, openings,
+    quorum::{self, Standing},
+    state::Inputs,
+};
 use crate::{
-    health::Health,
-    model::{Backend, BackendName, Priority, Scheduler, Service, Weight},
+    health::{AgentWord, Health},
+    model::{Backend, BackendName, InitialState, Priority, Service, Weight},
 };
 
 /// Where a backend comes from.
@@ -38,6 +42,8 @@ pub struct BackendView {
     pub intent: Intent,
     /// What checks have said of it; `None` where it is not checked.
     pub health: Option<Health>,
+    /// What its agent asks for; `None` before it has said anything.
+    pub agent: Option<AgentWord>,
     /// What follows from that.
     pub effective: Effective,
     /// Since when, in milliseconds since 1970; 0 before the first report.
@@ -50,23 +56,24 @@ impl BackendView {
     /// Weight among the backends that take new flows: 0 if it is none of them.
     #[must_use]
     pub const fn serving_weight(&self) -> Weight {
-        match self.effective.state {
-            State::Up => self.effective.weight,
-            _ => 0,
-        }
+        if self.effective.state.takes_flows() { self.effective.weight } else { 0 }
     }
 }
 
 /// The backends of a service, in the order of their addresses.
 pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView> {
+    arranged(control, service).0
+}
+
+/// The same, and how the service stands.
+pub(super) fn arranged(control: &Control, service: &Service) -> (Vec<BackendView>, Standing) {
     let mut views = judged(control, service);
     if control.openings.is_waiting(&service.name) {
         openings::wait(&mut views);
     }
-    if service.scheduler == Scheduler::PrimaryBackup {
-        priority::stand_by(&mut views);
-    }
-    views
+    let before = control.turns.get(&service.name);
+    let standing = quorum::arrange(&mut views, &service.quorum, before);
+    (views, standing)
 }
 
 /// The same, each for itself.
@@ -92,6 +99,12 @@ pub(super) fn members(control: &Control, service: &Service) -> Vec<Backend> {
         ..backend
     };
     merged(control, service).into_values().map(backend).collect()
+}
+
+/// The names of a service's backends.
+pub(super) fn names(control: &Control, service: &Service) -> Vec<BackendName> {
+    let name = |address| BackendName { service: service.name.clone(), address };
+    merged(control, service).into_keys().map(name).collect()
 }
 
 /// All inputs that name backends, each address once: the configuration wins over the registry, and
@@ -128,22 +141,36 @@ fn view(control: &Control, service: &Service, origin: Origin, backend: &Backend)
     let Backend { address, weight, priority, .. } = *backend;
     let name = BackendName { service: service.name.clone(), address };
     let intent = control.intents.of(&name);
-    let health =
-        service.health_check.map(|_| control.health.get(&name).cloned().unwrap_or_default());
-    let reach = control.reach(service.forward, &address);
-    let effective = Effective::derive(weight, intent, health.as_ref(), reach);
+    let check = service.check_of(&address);
+    let health = check.map(|_| control.health.get(&name).cloned().unwrap_or_default());
+    let agent = control.agents.get(&name);
+    let (recovery, now) = (&service.recovery, control.now);
+    let share = control.returns.share(&name, recovery, now);
+    let effective = Effective::derive(Inputs {
+        configured: weight,
+        intent,
+        health: health.as_ref(),
+        initial: check.map_or(InitialState::FirstCheck, |check| check.initial),
+        advice: control.advice.get(&name).copied(),
+        agent,
+        reach: control.reach(service.forward, &address),
+        ejected: control.ejected(&name),
+        held: control.returns.held(&name, recovery, now),
+        shares: share.into_iter().chain(control.drift(&name)).collect(),
+    });
     let noted = control.states.get(&name).copied();
     let Noted { since, changes, .. } =
         noted.unwrap_or(Noted { state: effective.state, since: 0, changes: 0 });
     BackendView {
-        name,
         origin,
         configured_weight: weight,
         priority,
         intent,
         health,
+        agent: agent.cloned(),
         effective,
         since,
         changes,
+        name,
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     api::protocol::{Answer, Backends, Failure, FailureKind, Lookup, Request, Services, VERSION},
     control::{Command, Control, ControlError},
     datapath::lookup,
+    event::Wanted,
     model::{BackendName, Protocol, Service, ServiceName},
 };
 
@@ -59,6 +60,9 @@ impl Daemon {
             Request::Lookup { protocol, source, destination } => {
                 self.lookup(protocol, source, destination)
             }
+            Request::Events { after, service, backend, .. } => {
+                self.events(after, &Wanted { service, backend }).map(Answer::Events)
+            }
         }
     }
 
@@ -102,6 +106,9 @@ impl Daemon {
         backends.retain(|backend| backend.address == name.address);
         if backends.is_empty() {
             return Err(missing());
+        }
+        for backend in &mut backends {
+            backend.checks = self.check_log.of(name);
         }
         Ok(Answer::Backends(Backends { version: VERSION, backends }))
     }
@@ -217,7 +224,6 @@ fn failure(error: &ControlError) -> Failure {
         | ControlError::Clash { .. }
         | ControlError::BackendExists(_) => FailureKind::Conflict,
         ControlError::BadBackend(..)
-        | ControlError::NobodyStandsBy(_)
         | ControlError::Config(_)
         | ControlError::Capacity(_)
         | ControlError::NeedsRestart(_) => FailureKind::Negative,
@@ -234,7 +240,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        control::{Intents, Memory},
+        control::{Intents, Memory, Moment},
         health::CheckResult,
     };
 
@@ -280,7 +286,10 @@ address = "10.0.1.11"
         let target = control.targets().remove(0);
         let outcome = Ok(std::time::Duration::ZERO);
         let (backend, generation) = (target.backend, target.generation);
-        control.judge(&CheckResult { backend: backend.clone(), generation, outcome }, 0);
+        control.judge(
+            &CheckResult { backend: backend.clone(), generation, outcome, weight: None },
+            Moment::default(),
+        );
         let health = control.health().clone();
 
         let refusal = carry_out(&mut control, &state, Command::RemoveBackend(backend))

@@ -13,9 +13,9 @@ use super::{
     now,
 };
 use crate::{
-    control::{Control, State, Transition},
+    control::{Control, Moment},
     datapath::{
-        desired::{CommitError, Route},
+        desired::{CommitError, DesiredService, Route},
         tables::{self, Epoch},
     },
     netlink::{Fault, Way},
@@ -25,35 +25,42 @@ impl Daemon {
     /// Makes tables, checks and watches as the control core wants them.
     pub(super) fn apply(&mut self) {
         self.apply_at = None;
-        let clock = self.clock();
-        self.control.note(clock);
+        let at = self.moment();
+        let step = self.control.step(at);
         let addresses = self.control.addresses();
         self.ways.retain(|address, _| addresses.contains(address));
         self.neighbours.watch(addresses);
-        match self.try_commit(clock) {
+        match self.try_commit(step.desired, at.clock) {
             Ok(()) => self.commit_problem = None,
             Err(error) => {
                 tracing::error!(%error, "the tables could not be changed; the old ones serve");
                 self.commit_problem = Some(error.to_string());
             }
         }
-        self.checker.reconcile(self.control.targets());
+        let targets = self.control.targets();
+        self.tend_check_path(&targets);
+        self.checker.reconcile(targets);
+        self.checker.reconcile_agents(self.control.agent_targets());
         self.sources.reconcile(self.control.sources());
-        let transitions = self.control.transitions(now());
-        transitions.iter().for_each(log);
-        if !transitions.is_empty() {
+        if !step.events.is_empty() {
             self.remember("health", |state, control| state.set_health(control.health()));
             let control = &self.control;
             self.checks.retain(|backend, _| control.health().contains_key(backend));
+            self.check_log.retain(|backend| control.health().contains_key(backend));
         }
         let followed = self.control.sources();
         self.registries.retain(|name, _| followed.iter().any(|(service, ..)| service == name));
         self.publish_readiness();
         self.warn_of_own_addresses();
+        step.events.into_iter().for_each(|event| self.tell(event));
         // Of the time that the tables were made for: what has come due meanwhile must not be missed.
-        let deadline = self.control.next_deadline(clock);
-        self.flows_end_at =
-            deadline.and_then(|deadline| self.started.checked_add(Duration::from_millis(deadline)));
+        self.next_step_at =
+            step.next.and_then(|next| self.started.checked_add(Duration::from_millis(next)));
+    }
+
+    /// What time it is.
+    pub(super) fn moment(&self) -> Moment {
+        Moment { clock: self.clock(), wall: now() }
     }
 
     /// Milliseconds since the daemon began: what flows are timed by, since the time of day may jump.
@@ -63,25 +70,29 @@ impl Daemon {
 
     /// Makes the tables say what the control core wants at a time that it has noted. Backends that
     /// were removed give way to those that are there, no more of them than must.
-    pub(super) fn try_commit(&mut self, now: u64) -> Result<(), CommitError> {
+    pub(super) fn try_commit(
+        &mut self,
+        mut desired: Vec<DesiredService>,
+        now: u64,
+    ) -> Result<(), CommitError> {
         loop {
-            let result = self.commit(now);
+            let result = self.commit(&desired);
             let is_full =
                 matches!(result, Err(CommitError::BackendsFull | CommitError::SlotsFull { .. }));
             if !(is_full && self.control.forget_departed()) {
                 return result;
             }
+            desired = self.control.desired(now);
         }
     }
 
-    fn commit(&mut self, now: u64) -> Result<(), CommitError> {
-        let desired = self.control.desired(now);
+    fn commit(&mut self, desired: &[DesiredService]) -> Result<(), CommitError> {
         let ways = &self.ways;
         let route = |forward, address: &Address| {
             let way = ways.get(&IpAddr::from(*address))?.as_ref().ok()?;
             route_of(way, forward)
         };
-        let committed = self.datapath.tables.commit(&desired, route);
+        let committed = self.datapath.tables.commit(desired, route);
         for id in &committed.new_services {
             forgive(self.datapath.counters.clear_service(*id));
         }
@@ -171,16 +182,5 @@ fn route_of(way: &Way, forward: Forward) -> Option<Route> {
 fn forgive(result: Result<(), aya::maps::MapError>) {
     if let Err(error) = result {
         tracing::warn!(%error, "counters could not be cleared");
-    }
-}
-
-fn log(transition: &Transition) {
-    let Transition { backend, from, to, reason } = transition;
-    let name = |state: Option<State>| state.map_or("none", State::name);
-    let (from, to) = (name(*from), name(*to));
-    if to == State::Down.name() {
-        tracing::warn!(%backend, from, to, reason, "backend");
-    } else {
-        tracing::info!(%backend, from, to, reason, "backend");
     }
 }

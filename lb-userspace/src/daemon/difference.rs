@@ -90,6 +90,7 @@ fn fields(old: &Service, new: &Service) -> Vec<&'static str> {
         ("flow_grace", old.flow_grace != new.flow_grace),
         ("on_drain, on_down, on_remove", old.flow_rules != new.flow_rules),
         ("policy", old.policy != new.policy),
+        ("scaling", old.scaling != new.scaling),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
 }

@@ -8,10 +8,11 @@ use crate::{
         policy::PolicyItem,
         protocol::{
             AffinityItem, BackendItem, DepartedItem, FlowCacheStatus, FlowRulesItem,
-            InterfaceStatus, ServiceItem, SourceStatus, Status, VERSION, VerdictCount,
+            InterfaceStatus, ServiceItem, SourceStatus, StandingItem, Status, VERSION,
+            VerdictCount,
         },
     },
-    control::{BackendView, Fate, State},
+    control::{BackendView, Fate, Standing, State},
     datapath::{counters::FlowCacheCounts, desired::Flows},
     metrics::{
         BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, Process, Report,
@@ -99,6 +100,8 @@ impl Daemon {
                 on_remove: service.flow_rules.remove.to_string(),
             },
             departed: self.departed_items(service),
+            standing: standing(&self.control.standing(service)),
+            scaling: self.scaling_item(service),
             members: Vec::new(),
         }
     }
@@ -163,6 +166,9 @@ impl Daemon {
             origin: view.origin,
             health: view.health.as_ref().map(|health| health.state().to_string()),
             check_milliseconds: latency.map(|latency| latency.as_secs_f64() * 1000.0),
+            agent: view.agent.as_ref().map(ToString::to_string),
+            traffic: self.control.suspicion(&view.name),
+            checks: Vec::new(),
             next_hop: describe(service.forward, self.ways.get(&view.name.address)),
             packets: counters.packets,
             bytes: counters.bytes,
@@ -181,7 +187,7 @@ impl Daemon {
         }
     }
 
-    fn service_counters(&self, service: &Service) -> Counters {
+    pub(super) fn service_counters(&self, service: &Service) -> Counters {
         let id = self.datapath.tables.service_id(&service.key());
         id.and_then(|id| self.datapath.counters.service(id).ok()).unwrap_or_default()
     }
@@ -193,7 +199,7 @@ impl Daemon {
     }
 
     /// How busy a backend is, where its service's scheduler asks.
-    fn load(&self, service: &Service, view: &BackendView) -> Option<&Load> {
+    pub(super) fn load(&self, service: &Service, view: &BackendView) -> Option<&Load> {
         if !service.scheduler.in_packets().counts_flows() {
             return None;
         }
@@ -232,11 +238,14 @@ impl Daemon {
             verdicts: self.datapath.counters.verdicts().unwrap_or_default(),
             interfaces: self.interfaces.iter().map(interface_report).collect(),
             sources: self.registries.iter().map(source_report).collect(),
+            checker: self.checker.counts(),
             tables: self.table_report(),
             config: ConfigReport {
                 last_reload_success: self.config.refusal.is_none(),
                 last_success: self.config.last_success,
             },
+            events: self.journal.counts(),
+            hooks: self.hooks.counts(),
         }
     }
 
@@ -254,6 +263,7 @@ impl Daemon {
     }
 
     fn service_report(&self, service: &Service) -> ServiceReport {
+        let standing = self.control.standing(service);
         let views = self.control.views_of(service);
         ServiceReport {
             name: service.name.to_string(),
@@ -264,7 +274,11 @@ impl Daemon {
             family: if service.vip.is_ipv6() { "ipv6" } else { "ipv4" },
             counters: self.service_counters(service),
             backends: views.len() as u64,
+            scaling: self.scaling_report(service),
             up: views.iter().any(|view| view.serving_weight() > 0),
+            quorum: standing.has_quorum,
+            panic: standing.panic,
+            serving: standing.serving,
         }
     }
 
@@ -284,6 +298,11 @@ impl Daemon {
             last_change: (view.changes > 0).then_some(view.since / 1000),
         }
     }
+}
+
+fn standing(standing: &Standing) -> StandingItem {
+    let Standing { serving, has_quorum, panic, well: (well, meant), .. } = *standing;
+    StandingItem { serving, quorum: has_quorum, panic, well, meant }
 }
 
 fn affinity(service: &Service) -> Option<AffinityItem> {

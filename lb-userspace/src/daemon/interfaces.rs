@@ -3,6 +3,7 @@
 use super::Daemon;
 use crate::{
     config::XdpMode,
+    control::Input,
     datapath::{DatapathError, attach::Attached},
     netlink::{self, AttachedXdp, XdpAttachMode},
 };
@@ -55,14 +56,23 @@ impl Daemon {
     /// Asks the kernel how interfaces are attached: somebody else may have changed it.
     pub(super) async fn refresh_interfaces(&mut self) {
         let own = self.datapath.program_ids();
+        let mut links = Vec::with_capacity(self.interfaces.len());
         for interface in &mut self.interfaces {
             match netlink::interface(&interface.name).await {
-                Ok(found) => interface.mode = own_mode(&own, found.and_then(|found| found.xdp)),
+                Ok(found) => {
+                    links.push(found.as_ref().is_some_and(|found| found.running));
+                    interface.mode = own_mode(&own, found.and_then(|found| found.xdp));
+                }
                 // It says nothing about the interface, so what was known of it stays.
                 Err(error) => {
                     tracing::warn!(interface = interface.name, %error, "cannot be looked at");
                 }
             }
+        }
+        let is_unplugged = !links.is_empty() && !links.contains(&true);
+        if is_unplugged != self.is_unplugged {
+            self.is_unplugged = is_unplugged;
+            self.take(&Input::Unplugged(is_unplugged));
         }
     }
 }

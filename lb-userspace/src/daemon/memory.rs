@@ -77,6 +77,7 @@ const INTENTS: &str = "intents.json";
 const HEALTH: &str = "health.json";
 const REGISTERED: &str = "registered.json";
 const APPLIED: &str = "applied.json";
+const HISTORY: &str = "history.json";
 
 impl StateDir {
     /// Makes and locks the directory.
@@ -113,6 +114,7 @@ impl StateDir {
             intents: self.read(INTENTS)?.unwrap_or_default(),
             health: self.read_derived(HEALTH)?.unwrap_or_default(),
             registered: self.read(REGISTERED)?.unwrap_or_default(),
+            history: self.read_derived(HISTORY)?.unwrap_or_default(),
         })
     }
 
@@ -133,6 +135,11 @@ impl StateDir {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// Writes down what is usual for backends.
+    pub fn set_history(&self, history: &impl Serialize) -> Result<(), MemoryError> {
+        self.write(HISTORY, history)
     }
 
     /// Writes down what operators said.

@@ -5,9 +5,13 @@
 
 mod answers;
 mod apply;
+mod check_log;
+mod check_path;
+mod checks;
 mod difference;
 mod disputes;
 mod documents;
+mod events;
 mod flow_cache;
 mod heap;
 mod interfaces;
@@ -15,10 +19,12 @@ pub mod memory;
 mod nat_flows;
 mod observer;
 mod own_addresses;
+mod passive;
 mod presume;
 mod problems;
 mod reload;
 mod run;
+mod scaling;
 mod start;
 
 use std::{
@@ -34,6 +40,7 @@ use crate::{
     control::Control,
     datapath::Datapath,
     health::Checker,
+    hooks::Hooks,
     metrics::CheckMetrics,
     model::{BackendName, ServiceName},
     netlink::{Fault, Neighbours, Way},
@@ -49,10 +56,15 @@ struct Daemon {
     datapath: Datapath,
     state: StateDir,
     checker: Checker,
+    check_log: check_log::CheckLog,
+    check_path: check_path::CheckPath,
+    watch: passive::Watch,
     sources: Sources,
     neighbours: Neighbours,
     ways: BTreeMap<IpAddr, Result<Way, Fault>>,
     interfaces: Vec<Interface>,
+    /// Whether none of them has a link.
+    is_unplugged: bool,
     checks: BTreeMap<BackendName, CheckMetrics>,
     registries: BTreeMap<ServiceName, Registry>,
     /// Services with disputed slots, and when they last changed.
@@ -62,8 +74,8 @@ struct Daemon {
     started: Instant,
     /// When changes of health that are being gathered come into force.
     apply_at: Option<Instant>,
-    /// When flows of backends that take no new ones end, or others do.
-    flows_end_at: Option<Instant>,
+    /// When something follows for the control core from time alone.
+    next_step_at: Option<Instant>,
     /// Why packets may not go where they should; empty if nothing is wrong.
     commit_problem: Option<String>,
     readiness: tokio::sync::watch::Sender<Vec<String>>,
@@ -72,7 +84,10 @@ struct Daemon {
     reclaiming: bool,
     nat_flows: nat_flows::NatFlows,
     flow_cache: flow_cache::FlowCache,
+    loads: scaling::Loads,
     own_addresses: own_addresses::OwnAddresses,
+    journal: events::journal::Journal,
+    hooks: Hooks,
 }
 
 /// An interface of the configuration.
@@ -93,8 +108,6 @@ struct Registry {
     error: Option<String>,
     answers: u64,
     failures: u64,
-    /// Whether it was said that its priorities count for nothing.
-    named_priorities: bool,
 }
 
 /// The configuration file.

@@ -34,7 +34,13 @@ impl Daemon {
             Some(format!("`{}` gets no new flows: {fault}", view.name))
         });
         let own = self.own_address_problems();
+        let path = self.check_path_problem();
+        let cut_off = self.control.is_cut_off().then(|| {
+            "no backend answers checks any more: that is taken for this machine's own trouble"
+                .to_owned()
+        });
         let others = registries.chain(refusal).chain(idle).chain(barred).chain(own);
+        let others = others.chain(path).chain(cut_off);
         self.serving_problems().into_iter().chain(others).collect()
     }
 

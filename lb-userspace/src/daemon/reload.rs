@@ -43,13 +43,15 @@ impl Daemon {
                         "the configuration was read again, but is not in force"
                     ),
                     None => {
-                        tracing::info!(file = %path.display(), "the configuration was read again");
+                        let reason =
+                            format!("the configuration was read again: {}", path.display());
+                        self.tell_config("loaded", reason);
                     }
                 }
             }
             Err(error) => {
-                tracing::error!(%error, "the configuration is refused; the one in force stays");
                 self.config.refusal = Some(error.to_string());
+                self.tell_config("refused", format!("{error}; the one in force stays"));
             }
         }
         self.publish_readiness();
@@ -65,12 +67,16 @@ impl Daemon {
         take_over(&mut self.control, &self.state, config, &applied)?;
         self.config.origin = format!("{file}, applied by lbctl");
         self.put_in_force();
+        if self.commit_problem.is_none() {
+            self.tell_config("loaded", format!("{file} was applied by lbctl"));
+        }
         Ok(())
     }
 
     fn put_in_force(&mut self) {
         self.config.refusal = None;
         self.config.last_success = std::time::SystemTime::now();
+        self.hooks.replace(&self.control.config().hooks);
         self.remember("intents", |state, control| state.set_intents(control.intents()));
         self.apply();
     }

@@ -11,15 +11,16 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Daemon, Registry, flow_cache::Walked, nat_flows::Pass, now};
+use super::{Daemon, Registry, flow_cache::Walked, nat_flows::Pass};
 use crate::{
     api::server::Call,
-    datapath::tables::Epoch,
-    health::CheckResult,
+    datapath::{tables::Epoch, unreachables::Unreachable},
+    event::Event,
+    health::{AgentResult, CheckResult},
     metrics::Report,
-    model::{Scheduler, ServiceName},
+    model::ServiceName,
     netlink::WayEvent,
-    source::{Snapshot, SourceEvent},
+    source::SourceEvent,
 };
 
 /// Where tasks report to the daemon.
@@ -27,11 +28,14 @@ pub(super) struct Channels {
     pub(super) calls: mpsc::Sender<Call>,
     pub(super) reports: mpsc::Sender<oneshot::Sender<Report>>,
     pub(super) checks: mpsc::Sender<CheckResult>,
+    pub(super) agents: mpsc::Sender<AgentResult>,
+    pub(super) unreachables: mpsc::Sender<Unreachable>,
     pub(super) sources: mpsc::Sender<SourceEvent>,
     pub(super) ways: mpsc::Sender<WayEvent>,
     pub(super) reclaims: mpsc::Sender<Epoch>,
     pub(super) sweeps: mpsc::Sender<Pass>,
     pub(super) walks: mpsc::Sender<Walked>,
+    pub(super) hooks: mpsc::Sender<Event>,
 }
 
 /// Where the daemon hears them.
@@ -39,11 +43,14 @@ pub(super) struct Events {
     calls: mpsc::Receiver<Call>,
     reports: mpsc::Receiver<oneshot::Sender<Report>>,
     checks: mpsc::Receiver<CheckResult>,
+    agents: mpsc::Receiver<AgentResult>,
+    unreachables: mpsc::Receiver<Unreachable>,
     sources: mpsc::Receiver<SourceEvent>,
     ways: mpsc::Receiver<WayEvent>,
     reclaims: mpsc::Receiver<Epoch>,
     sweeps: mpsc::Receiver<Pass>,
     walks: mpsc::Receiver<Walked>,
+    hooks: mpsc::Receiver<Event>,
 }
 
 impl Channels {
@@ -51,22 +58,43 @@ impl Channels {
         let (calls, calls_heard) = mpsc::channel(queue);
         let (reports, reports_heard) = mpsc::channel(queue);
         let (checks, checks_heard) = mpsc::channel(queue);
+        let (agents, agents_heard) = mpsc::channel(queue);
+        let (unreachables, unreachables_heard) = mpsc::channel(queue);
         let (sources, sources_heard) = mpsc::channel(queue);
         let (ways, ways_heard) = mpsc::channel(queue);
         let (reclaims, reclaims_heard) = mpsc::channel(queue);
         let (sweeps, sweeps_heard) = mpsc::channel(1);
         let (walks, walks_heard) = mpsc::channel(1);
+        let (hooks, hooks_heard) = mpsc::channel(queue);
         let events = Events {
             calls: calls_heard,
             reports: reports_heard,
             checks: checks_heard,
+            agents: agents_heard,
+            unreachables: unreachables_heard,
             sources: sources_heard,
             ways: ways_heard,
             reclaims: reclaims_heard,
             sweeps: sweeps_heard,
             walks: walks_heard,
+            hooks: hooks_heard,
         };
-        (Self { calls, reports, checks, sources, ways, reclaims, sweeps, walks }, events)
+        (
+            Self {
+                calls,
+                reports,
+                checks,
+                agents,
+                unreachables,
+                sources,
+                ways,
+                reclaims,
+                sweeps,
+                walks,
+                hooks,
+            },
+            events,
+        )
     }
 }
 
@@ -90,10 +118,6 @@ impl Signals {
 
 /// Time between two looks at what nobody reports.
 const TICK: Duration = Duration::from_secs(1);
-/// Time in which changes of health are gathered into one change of tables. Failures are urgent;
-/// what comes up, at the start above all, comes up together.
-const GATHER_DOWN: Duration = Duration::from_millis(10);
-const GATHER_UP: Duration = Duration::from_millis(100);
 
 /// Waits until a time; for ever, if there is none.
 async fn due(at: Option<Instant>) {
@@ -116,15 +140,17 @@ impl Daemon {
                 _ = hang_up.recv() => self.reload_file(),
                 Some(call) = events.calls.recv() => {
                     self.apply_gathered();
-                    let answer = self.answer(call.request);
+                    let reply = self.reply(call.request);
                     // Who asked may be gone.
-                    let _ = call.answer.send(answer);
+                    let _ = call.answer.send(reply);
                 }
                 Some(report) = events.reports.recv() => {
                     self.apply_gathered();
                     let _ = report.send(self.report());
                 }
-                Some(result) = events.checks.recv() => self.take_check(&result),
+                Some(result) = events.checks.recv() => self.take_check(result),
+                Some(result) = events.agents.recv() => self.take_agent(result),
+                Some(error) = events.unreachables.recv() => self.take_unreachable(error),
                 Some(event) = events.sources.recv() => self.take_source(event),
                 Some(event) = events.ways.recv() => {
                     if self.take_way(event.address, event.way) {
@@ -134,16 +160,22 @@ impl Daemon {
                 Some(epoch) = events.reclaims.recv() => self.take_reclaim(epoch),
                 Some(pass) = events.sweeps.recv() => self.take_pass(pass),
                 Some(walked) = events.walks.recv() => self.take_walk(walked),
+                Some(event) = events.hooks.recv() => self.tell(event),
                 Some(own) = self.own_addresses.changed() => self.take_own_addresses(own),
                 () = due(self.apply_at) => self.apply(),
-                () = due(self.flows_end_at) => self.apply(),
+                () = due(self.next_step_at) => self.apply(),
                 _ = tick.tick() => {
                     self.sweep_nat_flows();
                     self.look_at_flows();
+                    self.look_at_check_path();
+                    self.look_at_traffic();
+                    self.keep_history();
+                    self.look_at_loads();
                     self.look_around().await;
                 }
             }
         }
+        self.write_history();
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
     }
 
@@ -154,16 +186,6 @@ impl Daemon {
         }
     }
 
-    fn take_check(&mut self, result: &CheckResult) {
-        self.checks.entry(result.backend.clone()).or_default().record(&result.outcome);
-        self.note_latency(result);
-        if self.control.judge(result, now()) {
-            let gather = if result.outcome.is_ok() { GATHER_UP } else { GATHER_DOWN };
-            let at = Instant::now() + gather;
-            self.apply_at = Some(self.apply_at.map_or(at, |earlier| earlier.min(at)));
-        }
-    }
-
     fn take_source(&mut self, event: SourceEvent) {
         if !self.sources.is_current(&event) {
             return;
@@ -171,7 +193,6 @@ impl Daemon {
         match event {
             SourceEvent::Answered { service, snapshot, at, .. } => {
                 let backends = snapshot.backends.len();
-                self.warn_of_priorities(&service, &snapshot);
                 if let Err(error) = self.control.register(&service, snapshot) {
                     tracing::error!(%service, %error, "the registry's answer is refused");
                     self.registry_failed(&service, error.to_string(), at);
@@ -179,8 +200,13 @@ impl Daemon {
                 }
                 let registry = self.registries.entry(service.clone()).or_default();
                 registry.answers += 1;
-                (registry.failing_since, registry.error) = (None, None);
+                registry.error = None;
+                let is_back = registry.failing_since.take().is_some();
                 tracing::info!(%service, backends, "the registry answered");
+                if is_back {
+                    let reason = format!("it answers again, with {backends} backends");
+                    self.tell_registry(&service, "up", reason);
+                }
                 self.remember("registered", |state, control| {
                     state.set_registered(control.registered())
                 });
@@ -193,27 +219,13 @@ impl Daemon {
         }
     }
 
-    /// Says once that a registry names priorities to a service in which nobody stands by.
-    fn warn_of_priorities(&mut self, service: &ServiceName, snapshot: &Snapshot) {
-        let scheduler = self.control.services().get(service).map(|service| service.scheduler);
-        let stands_by = scheduler == Some(Scheduler::PrimaryBackup);
-        if stands_by || snapshot.backends.iter().all(|backend| backend.priority == 0) {
-            return;
-        }
-        let registry = self.registries.entry(service.clone()).or_default();
-        if !std::mem::replace(&mut registry.named_priorities, true) {
-            tracing::warn!(
-                %service,
-                "the registry's priorities count for nothing: they need \
-                 scheduler = \"primary-backup\""
-            );
-        }
-    }
-
     fn registry_failed(&mut self, service: &ServiceName, error: String, at: Instant) {
         let registry: &mut Registry = self.registries.entry(service.clone()).or_default();
         registry.failures += 1;
-        registry.error = Some(error);
-        registry.failing_since.get_or_insert(at);
+        registry.error = Some(error.clone());
+        if registry.failing_since.is_none() {
+            registry.failing_since = Some(at);
+            self.tell_registry(service, "down", error);
+        }
     }
 }

@@ -18,12 +18,17 @@ use tokio::{
 
 use super::{
     ConfigFile, Daemon, Interface, Work,
+    check_log::CheckLog,
+    check_path::CheckPath,
+    events::journal::Journal,
     flow_cache::FlowCache,
     heap,
     memory::{Applied, MemoryError, StateDir},
     nat_flows::{self, NatFlows},
+    now,
     observer::DaemonObserver,
     own_addresses::OwnAddresses,
+    passive::Watch,
     run::{Channels, Events, Signals},
 };
 use crate::{
@@ -36,6 +41,7 @@ use crate::{
         kernel_version::{self, UnsupportedKernel},
     },
     health::Checker,
+    hooks::Hooks,
     metrics,
     netlink::{self, Neighbours, Via},
     source::Sources,
@@ -189,11 +195,15 @@ fn build(
         control,
         datapath,
         state,
-        checker: Checker::new(channels.checks.clone()),
+        checker: Checker::new(channels.checks.clone(), channels.agents.clone()),
+        check_log: CheckLog::default(),
+        check_path: CheckPath::default(),
+        watch: Watch::new(channels.unreachables.clone()),
         sources: Sources::new(channels.sources.clone()),
         neighbours,
         ways: BTreeMap::new(),
         interfaces,
+        is_unplugged: false,
         checks: BTreeMap::new(),
         registries: BTreeMap::new(),
         disputes: BTreeMap::new(),
@@ -201,14 +211,17 @@ fn build(
         work: Work::default(),
         started: Instant::now(),
         apply_at: None,
-        flows_end_at: None,
+        next_step_at: None,
         commit_problem: None,
         readiness,
         reclaims: channels.reclaims.clone(),
         reclaiming: false,
         nat_flows: NatFlows::new(nat_sweep, channels.sweeps.clone()),
         flow_cache: FlowCache::new(flow_count, channels.walks.clone()),
+        loads: super::scaling::Loads::default(),
         own_addresses,
+        journal: Journal::new(now()),
+        hooks: Hooks::new(channels.hooks.clone()),
     })
 }
 
@@ -220,6 +233,7 @@ fn attached(daemon: &crate::config::Daemon) -> BTreeSet<String> {
 impl Daemon {
     /// Makes the tables and then sends packets through them.
     async fn begin(&mut self) -> Result<(), StartError> {
+        self.hooks.replace(&self.control.config().hooks);
         self.presume_registered();
         self.presume_departed();
         let adopted: BTreeSet<IpAddr> = self.datapath.tables.reachable().collect();
@@ -245,7 +259,8 @@ impl Daemon {
         }
         let clock = self.clock();
         self.control.note(clock);
-        self.try_commit(clock)?;
+        let desired = self.control.desired(clock);
+        self.try_commit(desired, clock)?;
         let daemon = self.control.config().daemon.clone();
         // First those that may refuse: the others go on with an update, which nobody does.
         let mut order: Vec<usize> = (0..self.interfaces.len()).collect();

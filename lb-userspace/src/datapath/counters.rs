@@ -6,7 +6,10 @@ use aya::{
 };
 use lb_common::{Counters, Verdict, flow::FlowCounters};
 
-use super::program::LoadError;
+use super::{
+    program::LoadError,
+    signals::{Signals, SignalsMap},
+};
 
 /// [`Counters`] as aya moves them.
 #[repr(transparent)]
@@ -40,6 +43,7 @@ pub struct TrafficCounters {
     backends: PerCpuArray<MapData, Value>,
     verdicts: PerCpuArray<MapData, u64>,
     flows: PerCpuArray<MapData, FlowCounts>,
+    signals: SignalsMap,
 }
 
 impl TrafficCounters {
@@ -50,6 +54,7 @@ impl TrafficCounters {
             backends: take(ebpf, "BACKEND_COUNTERS")?,
             verdicts: take(ebpf, "VERDICTS")?,
             flows: take(ebpf, "FLOW_COUNTERS")?,
+            signals: SignalsMap::of(ebpf)?,
         })
     }
 
@@ -61,6 +66,16 @@ impl TrafficCounters {
     /// Traffic of a backend since it got this index.
     pub fn backend(&self, index: u16) -> Result<Counters, MapError> {
         total(&self.backends.get(&u32::from(index), 0)?)
+    }
+
+    /// What packets have told of a backend's health since it got this index.
+    pub fn signals(&self, index: u16) -> Result<Signals, MapError> {
+        self.signals.get(index).map_err(MapError::IoError)
+    }
+
+    /// The same of all backends, by their index: for thousands of them once a second.
+    pub fn all_signals(&self) -> Result<Vec<Signals>, MapError> {
+        self.signals.all().map_err(MapError::IoError)
     }
 
     /// Packets by verdict since the maps were made, in the order of [`Verdict::ALL`].
@@ -91,7 +106,8 @@ impl TrafficCounters {
 
     /// Starts a backend's counters anew.
     pub fn clear_backend(&mut self, index: u16) -> Result<(), MapError> {
-        self.backends.set(u32::from(index), zeros()?, 0)
+        self.backends.set(u32::from(index), zeros()?, 0)?;
+        self.signals.clear(index).map_err(MapError::IoError)
     }
 }
 

@@ -15,6 +15,7 @@ use lb_common::{
     policy::{Scheduler, ServerKey, flag},
     ranges::RangeLine,
     service::{Prefix, UDP},
+    signals::Signals,
     tables::NotAdded,
 };
 
@@ -177,6 +178,10 @@ impl Tables for Arrays {
     }
 
     fn flow_counters(&self) -> Option<&FlowCounters> {
+        None
+    }
+
+    fn signals(&self, _backend: u16) -> Option<&Signals> {
         None
     }
 

@@ -65,6 +65,31 @@ pub(super) fn set<K, V>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<(
     call(BPF_MAP_UPDATE_ELEM, &mut attributes)
 }
 
+/// The value of a key of a map that has one a processor, written over `values`, which has that many.
+/// Both types are those of the map and plain, and the value's size a multiple of 8 bytes.
+pub(super) fn get_into<K, V>(map: BorrowedFd<'_>, key: &K, values: &mut [V]) -> io::Result<()> {
+    let mut attributes = Entry {
+        map: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: values.as_mut_ptr() as u64,
+        flags: 0,
+    };
+    call(BPF_MAP_LOOKUP_ELEM, &mut attributes)
+}
+
+/// Gives a key of such a map a value for each processor; see [`get_into`].
+pub(super) fn set_from<K, V>(map: BorrowedFd<'_>, key: &K, values: &[V]) -> io::Result<()> {
+    let mut attributes = Entry {
+        map: map.as_raw_fd().cast_unsigned(),
+        padding: 0,
+        key: std::ptr::from_ref(key) as u64,
+        value: values.as_ptr() as u64,
+        flags: 0,
+    };
+    call(BPF_MAP_UPDATE_ELEM, &mut attributes)
+}
+
 /// Removes a key; one that is not there is removed.
 pub(super) fn remove<K>(map: BorrowedFd<'_>, key: &K) -> io::Result<()> {
     let mut attributes = Entry {

@@ -61,7 +61,9 @@ fn setting(map: &str) -> Option<&'static str> {
         "SERVICES" | "POLICIES" | "ROTATIONS" | "RANGES" | "BUCKETS" | "SERVICE_COUNTERS"
         | "PREFIXES" => Some("daemon.max_services"),
         "SLOTS" => Some("daemon.max_slots"),
-        "BACKENDS" | "BACKEND_COUNTERS" | "SERVERS" | "LOADS" => Some("daemon.max_backends"),
+        "BACKENDS" | "BACKEND_COUNTERS" | "SIGNALS" | "SERVERS" | "LOADS" => {
+            Some("daemon.max_backends")
+        }
         "FLOWS" => Some("daemon.max_flows"),
         "TRANSLATIONS" => Some("daemon.max_nat_flows"),
         "SOURCE_BUCKETS" => Some("daemon.max_sources"),

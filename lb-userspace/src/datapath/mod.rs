@@ -28,10 +28,12 @@ pub mod policies;
 pub mod program;
 mod regions;
 pub mod schedulers;
+pub mod signals;
 mod sys;
 pub mod tables;
 pub mod translations;
 pub mod tunnels;
+pub mod unreachables;
 pub mod variant;
 
 use std::{

@@ -43,6 +43,9 @@ pub struct DesiredPolicy {
     pub by_address: bool,
     /// First and last port that translated flows show to backends; `None` does not translate.
     pub nat_ports: Option<(u16, u16)>,
+    /// Whether the first answers of backends are looked at, see [`lb_common::signals::Signals`]: where
+    /// flows are translated; elsewhere they do not pass by, and this asks for nothing.
+    pub watches: bool,
 }
 
 /// How many flows may begin.
@@ -75,7 +78,7 @@ impl DesiredPolicy {
     /// Whether it asks for nothing.
     #[must_use]
     pub fn is_plain(&self) -> bool {
-        *self == Self::default()
+        *self == Self { watches: self.watches, ..Self::default() }
     }
 
     /// Whether all flows are remembered.
@@ -130,6 +133,7 @@ impl DesiredPolicy {
             (flag::REMEMBERED, self.remembers()),
             (flag::QUIC, matches!(self.udp, DesiredUdp::Quic { .. })),
             (flag::BY_ADDRESS, self.is_by_address()),
+            (flag::WATCHED, self.watches && self.nat_ports.is_some()),
         ];
         asked.iter().filter(|(_, is_asked)| *is_asked).fold(0, |flags, (bit, _)| flags | bit)
     }
@@ -225,6 +229,7 @@ mod tests {
     #[test]
     fn nothing_special_is_no_policy() {
         assert!(DesiredPolicy::default().is_plain());
+        assert!(DesiredPolicy { watches: true, ..DesiredPolicy::default() }.is_plain());
         assert_eq!(DesiredPolicy::default().entry(250, &Parts::default()).flags, 0);
     }
 
@@ -292,6 +297,7 @@ mod tests {
             (DesiredPolicy { by_address: true, ..plain() }, none.clone()),
             (DesiredPolicy { nat_ports: Some((1, 2)), ..plain() }, none.clone()),
             (DesiredPolicy { nat_ports: Some((1, 3)), ..plain() }, none.clone()),
+            (DesiredPolicy { nat_ports: Some((1, 3)), watches: true, ..plain() }, none.clone()),
             (DesiredPolicy { udp: quic(1), ..plain() }, none.clone()),
             (DesiredPolicy { udp: quic(2), ..plain() }, none.clone()),
             (DesiredPolicy { udp: quic(1), ..plain() }, server(7, 1)),

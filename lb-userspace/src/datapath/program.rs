@@ -20,6 +20,7 @@ use lb_common::{
     policy::{RulePrefix, ServerKey},
     ranges::RangeLine,
     service::{MappedAddress, Prefix},
+    signals::Signals,
 };
 
 use super::{
@@ -32,7 +33,7 @@ use super::{
 use crate::config::Limits;
 
 /// Maps that packets and daemon share, in the order of their files in `lb-ebpf`.
-pub const MAPS: [&str; 23] = [
+pub const MAPS: [&str; 24] = [
     "LAYOUT",
     "SETTINGS",
     "SERVICES",
@@ -55,6 +56,7 @@ pub const MAPS: [&str; 23] = [
     "TRANSLATIONS",
     "SERVICE_COUNTERS",
     "BACKEND_COUNTERS",
+    "SIGNALS",
     "VERDICTS",
 ];
 
@@ -224,7 +226,7 @@ pub(super) fn shapes(limits: &Limits) -> [Shape; MAPS.len()] {
 fn kind(name: &str) -> Kind {
     match name {
         "INSERT_BUDGET" | "REPLY_BUDGET" | "FLOW_COUNTERS" | "SERVICE_COUNTERS"
-        | "BACKEND_COUNTERS" | "VERDICTS" => Kind::PerCpuArray,
+        | "BACKEND_COUNTERS" | "SIGNALS" | "VERDICTS" => Kind::PerCpuArray,
         "SERVERS" | "TRANSLATIONS" => Kind::Hash,
         "SOURCE_RULES" | "PREFIXES" => Kind::Prefixes,
         _ => Kind::Array,
@@ -288,6 +290,7 @@ fn values(lengths: &Lengths, limits: &Limits) -> [(&'static str, u32, usize); MA
         ("TRANSLATIONS", lengths.translations, size_of::<Translation>()),
         ("SERVICE_COUNTERS", limits.services, size_of::<Counters>()),
         ("BACKEND_COUNTERS", lengths.backends, size_of::<Counters>()),
+        ("SIGNALS", lengths.backends, size_of::<Signals>()),
         ("VERDICTS", Verdict::COUNT as u32, size_of::<u64>()),
     ]
 }

@@ -1,4 +1,5 @@
-//! System calls that no library offers: two of `bpf(2)`, and the question for an MTU.
+//! System calls that no library offers: two of `bpf(2)`, the question for an MTU, and the filters of
+//! raw sockets.
 
 use std::{
     ffi::CString,
@@ -33,6 +34,48 @@ pub(super) fn mtu(interface: &str) -> io::Result<u32> {
     }
     // SAFETY: the kernel has answered with the MTU.
     Ok(unsafe { request.ifr_ifru.ifru_mtu }.cast_unsigned())
+}
+
+/// Has a raw socket of ICMP get messages of these types, below 32, alone.
+pub(super) fn take_icmp(socket: &OwnedFd, kinds: &[u8]) -> io::Result<()> {
+    /// `SOL_RAW` and `ICMP_FILTER` of the kernel's `include/uapi/linux/icmp.h`.
+    const FILTER: (libc::c_int, libc::c_int) = (255, 1);
+
+    // Bits that are set are types that are dropped.
+    let dropped = kinds.iter().fold(u32::MAX, |all, kind| all & !(1 << (kind & 31)));
+    set_option(socket, FILTER, &dropped)
+}
+
+/// The same of ICMPv6, and of types of any number.
+pub(super) fn take_icmpv6(socket: &OwnedFd, kinds: &[u8]) -> io::Result<()> {
+    /// `ICMPV6_FILTER` of the kernel's `include/uapi/linux/icmpv6.h`.
+    const FILTER: (libc::c_int, libc::c_int) = (libc::IPPROTO_ICMPV6, 1);
+
+    let mut dropped = [u32::MAX; 8];
+    for kind in kinds {
+        dropped[usize::from(kind >> 5)] &= !(1 << (kind & 31));
+    }
+    set_option(socket, FILTER, &dropped)
+}
+
+/// Sets an option by its level and number. The value's type is the option's.
+fn set_option<T>(
+    socket: &OwnedFd,
+    (level, number): (libc::c_int, libc::c_int),
+    value: &T,
+) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads as many bytes of the value as it has.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            number,
+            std::ptr::from_ref(value).cast(),
+            length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Opens what is pinned at a path.

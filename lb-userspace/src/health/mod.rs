@@ -1,10 +1,20 @@
 //! Active checks: asking backends whether they work, and judging their answers.
 
+mod advice;
 mod checker;
+mod endpoint;
 mod failure;
+mod probe;
 mod rise_fall;
-mod tcp;
+mod tunnel;
 
-pub use checker::{CheckResult, Checker, Target};
-pub use failure::CheckFailure;
+pub use advice::{AgentState, AgentWord, WeightAdvice};
+pub use checker::{
+    AgentResult, AgentTarget, CheckResult, Checker, CheckerCounts, Lateness, Pace, Target, TunnelTo,
+};
+pub use endpoint::{Endpoint, Steer, Tunnels};
+pub use failure::{CheckFailure, PASSED, Step};
+pub use probe::Found;
+pub(crate) use probe::trusting_this_machine;
 pub use rise_fall::{Health, HealthState, Transition};
+pub use tunnel::{TunnelCounts, TunnelError, TunnelPath};

@@ -4,8 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::CheckFailure;
-use crate::model::HealthCheck;
+use super::{CheckFailure, Pace};
+use crate::model::{HealthCheck, InitialState};
 
 /// What checks say about a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,8 +30,9 @@ impl fmt::Display for HealthState {
     }
 }
 
-/// The judgement on one backend. The first check decides at once; after that it takes `fall`
-/// failures in a row to go down and `rise` passes in a row to come up.
+/// The judgement on one backend. The first check decides at once, unless the check names an initial
+/// state; after that it takes `fall` failures in a row to go down and `rise` passes in a row to come
+/// up.
 ///
 /// It can be stored as it is, so that a restarted daemon goes on where it was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,18 +80,27 @@ impl Health {
                 self.last_failure = Some(failure.to_string());
             }
         }
-        let to = match self.state {
-            HealthState::Unknown if outcome.is_ok() => HealthState::Up,
-            HealthState::Unknown => HealthState::Down,
-            HealthState::Up if self.failed_in_row >= check.fall => HealthState::Down,
-            HealthState::Down if self.passed_in_row >= check.rise => HealthState::Up,
-            state => state,
+        let is_fallen = self.failed_in_row >= check.fall;
+        let is_risen = self.passed_in_row >= check.rise;
+        let to = match (self.state, check.initial) {
+            (HealthState::Unknown, InitialState::FirstCheck) if outcome.is_ok() => HealthState::Up,
+            (HealthState::Unknown, InitialState::FirstCheck) => HealthState::Down,
+            (HealthState::Unknown, InitialState::Up) if outcome.is_ok() => HealthState::Up,
+            (HealthState::Unknown, InitialState::Down) if outcome.is_err() => HealthState::Down,
+            (HealthState::Up | HealthState::Unknown, _) if is_fallen => HealthState::Down,
+            (HealthState::Down | HealthState::Unknown, _) if is_risen => HealthState::Up,
+            (state, _) => state,
         };
         (to != self.state).then(|| {
             let from = std::mem::replace(&mut self.state, to);
             self.since = now;
             Transition { from, to, reason: self.explain() }
         })
+    }
+
+    /// Failures in a row so far count for nothing.
+    pub fn forgive_failures(&mut self) {
+        self.failed_in_row = 0;
     }
 
     /// The judgement on a backend that worked when it was last seen, without a check of our own.
@@ -103,6 +113,27 @@ impl Health {
     #[must_use]
     pub const fn state(&self) -> HealthState {
         self.state
+    }
+
+    /// The judgement, or what a backend is taken for until there is one.
+    #[must_use]
+    pub const fn presumed(&self, initial: InitialState) -> HealthState {
+        match (self.state, initial) {
+            (HealthState::Unknown, InitialState::Up) => HealthState::Up,
+            (HealthState::Unknown, InitialState::Down) => HealthState::Down,
+            (state, _) => state,
+        }
+    }
+
+    /// How often a backend is to be checked.
+    #[must_use]
+    pub const fn pace(&self) -> Pace {
+        match self.state {
+            HealthState::Down if self.passed_in_row > 0 => Pace::Fast,
+            HealthState::Down => Pace::Down,
+            _ if self.failed_in_row > 0 => Pace::Fast,
+            _ => Pace::Normal,
+        }
     }
 
     /// Since when it holds, in milliseconds since 1970; 0 before the first check.
@@ -123,6 +154,9 @@ impl Health {
         let last_failure = self.last_failure.as_deref().unwrap_or("unknown");
         match (self.state, self.failed_in_row, self.passed_in_row) {
             (HealthState::Unknown, ..) => "no check has ended yet".to_owned(),
+            (HealthState::Up, 0, 0) if self.last_failure.is_some() => {
+                format!("it was up when it was last heard, before: {last_failure}")
+            }
             (HealthState::Up, 0, 0) => "it took traffic before it was checked".to_owned(),
             (_, 0, passed) if self.state == HealthState::Up => checks(passed, "passed"),
             (_, 0, passed) => format!("{}, before: {last_failure}", checks(passed, "passed")),
@@ -140,7 +174,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::CheckKind;
+    use crate::model::Probe;
 
     const PASS: Result<Duration, CheckFailure> = Ok(Duration::from_millis(2));
     const FAIL: Result<Duration, CheckFailure> =
@@ -149,12 +183,11 @@ mod tests {
 
     fn check(rise: u32, fall: u32) -> HealthCheck {
         HealthCheck {
-            kind: CheckKind::Tcp,
-            port: 80,
             interval: HealthCheck::DEFAULT_INTERVAL,
             timeout: HealthCheck::DEFAULT_TIMEOUT,
             rise,
             fall,
+            ..HealthCheck::new(Probe::Tcp, 80)
         }
     }
 

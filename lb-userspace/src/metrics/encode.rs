@@ -1,8 +1,10 @@
 //! From a report to text.
 
 mod backends;
+mod checker;
 mod daemon;
 mod datapath;
+mod events;
 mod services;
 
 use std::fmt;
@@ -37,7 +39,10 @@ impl Collector for ReportCollector {
         services::encode(&mut families, &report.services)?;
         services::encode_sources(&mut families, &report.sources)?;
         backends::encode(&mut families, &report.backends)?;
-        backends::encode_checks(&mut families, &report.backends)
+        backends::encode_checks(&mut families, &report.backends)?;
+        checker::encode(&mut families, &report.checker)?;
+        events::encode(&mut families, &report.events)?;
+        events::encode_hooks(&mut families, &report.hooks)
     }
 }
 

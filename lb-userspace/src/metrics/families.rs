@@ -69,6 +69,34 @@ impl<'a> Families<'a> {
         Ok(())
     }
 
+    /// How one thing without labels was spread over values.
+    pub(super) fn histogram(
+        &mut self,
+        name: &str,
+        help: &str,
+        (sum, buckets): (f64, &[(f64, u64)]),
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<NoLabelSet>(sum, count, buckets, None)
+    }
+
+    /// How things were spread over values: of each the sum, and how many fell under each bound.
+    pub(super) fn histograms<L: EncodeLabelSet, const N: usize>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, (f64, [(f64, u64); N]))>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, (sum, buckets)) in samples {
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let mut family = family.encode_family(&labels)?;
+            family.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)?;
+        }
+        Ok(())
+    }
+
     /// How long checks took.
     pub(super) fn check_durations<'c, L: EncodeLabelSet>(
         &mut self,

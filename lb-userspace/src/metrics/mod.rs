@@ -15,6 +15,6 @@ pub use format::Format;
 pub use process::Process;
 pub use report::{
     BACKEND_STATES, BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
-    Report, ServiceReport, SourceReport, TableReport,
+    Report, ScalingReport, ServiceReport, SourceReport, TableReport,
 };
 pub use server::{Observer, ReportFuture, serve};

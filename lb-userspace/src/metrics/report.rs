@@ -5,7 +5,9 @@ use std::time::SystemTime;
 use lb_common::{Counters, Verdict};
 
 use super::{CheckMetrics, Process};
-use crate::datapath::counters::FlowCacheCounts;
+use crate::{
+    datapath::counters::FlowCacheCounts, event::EventKind, health::CheckerCounts, hooks::HookCounts,
+};
 
 /// Everything that metrics tell.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,10 +26,16 @@ pub struct Report {
     pub interfaces: Vec<InterfaceReport>,
     /// Registries, at most one a service.
     pub sources: Vec<SourceReport>,
+    /// How health checks keep up.
+    pub checker: CheckerCounts,
     /// The kernel's tables.
     pub tables: TableReport,
     /// The configuration.
     pub config: ConfigReport,
+    /// How often each kind of event was told.
+    pub events: Vec<(EventKind, u64)>,
+    /// Hooks, each name once.
+    pub hooks: Vec<HookCounts>,
 }
 
 /// A service.
@@ -45,10 +53,32 @@ pub struct ServiceReport {
     pub backends: u64,
     /// Whether any of them takes new flows.
     pub up: bool,
+    /// Whether enough of them are well.
+    pub quorum: bool,
+    /// Whether some of them take flows that are not well, since too few are.
+    pub panic: bool,
+    /// The priority that serves; `None` while nobody could.
+    pub serving: Option<u8>,
+    /// How many backends it asks for, where the configuration has a word on that.
+    pub scaling: Option<ScalingReport>,
+}
+
+/// How many backends of weight 100 a service asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScalingReport {
+    /// What the load of now needs.
+    pub demand: u32,
+    /// What the load at the horizon will need.
+    pub predicted: u32,
+    /// What is asked for.
+    pub desired: u32,
+    /// The load over what the backends that serve carry; `None` while none serves.
+    pub load_ratio: Option<f64>,
 }
 
 /// What a backend's state can be.
-pub const BACKEND_STATES: [&str; 6] = ["up", "down", "drain", "maint", "starting", "standby"];
+pub const BACKEND_STATES: [&str; 8] =
+    ["up", "down", "drain", "maint", "starting", "standby", "ejected", "panic"];
 
 /// A backend of a service.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,13 +1,13 @@
 //! What clients reach: a service, as everybody but the kernel sees it.
 
-use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, fmt, net::IpAddr, str::FromStr, time::Duration};
 
 use lb_common::{Forward, ServiceKey, service};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Backend, BackendRule, FlowRules, HealthCheck, NoBackend, Policy, Ports, Scheduler,
-    SourceConfig, Vip,
+    AgentCheck, Backend, BackendRule, FlowRules, HealthCheck, NoBackend, OutlierSettings, Policy,
+    Ports, Quorum, Recovery, Scaling, Scheduler, SourceConfig, Vip,
 };
 
 /// A service's name: 1 to 63 letters, digits, dots, hyphens and underscores.
@@ -96,7 +96,7 @@ pub const fn forward_name(forward: Forward) -> &'static str {
 }
 
 /// A checked service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name, unique.
     pub name: ServiceName,
@@ -110,6 +110,12 @@ pub struct Service {
     pub forward: Forward,
     /// How backends are checked; `None` takes every backend for healthy.
     pub health_check: Option<HealthCheck>,
+    /// Backends that are checked otherwise; `None` is not at all.
+    pub check_overrides: BTreeMap<IpAddr, Option<HealthCheck>>,
+    /// How backends' agents are asked; `None` asks none.
+    pub agent_check: Option<AgentCheck>,
+    /// What traffic must show for a backend to be ejected.
+    pub outlier: OutlierSettings,
     /// Registry of further backends.
     pub source: Option<SourceConfig>,
     /// How long flows that began before a change of the table keep their former backend at least.
@@ -120,6 +126,12 @@ pub struct Service {
     pub policy: Policy,
     /// How new flows find their backend.
     pub scheduler: Scheduler,
+    /// How a backend that was out comes back.
+    pub recovery: Recovery,
+    /// What happens when many backends are out.
+    pub quorum: Quorum,
+    /// How its load becomes a number of backends to ask for; `None` asks for none.
+    pub scaling: Option<Scaling>,
     /// Slots of its table, a power of two; `None` goes by the number of its backends.
     pub table_slots: Option<u32>,
     /// Backends that the configuration or the operator names, each address once.
@@ -130,6 +142,19 @@ impl Service {
     /// Grace for flows where the configuration says nothing: Linux keeps an idle established
     /// connection alive for two hours before it probes (tcp_keepalive_time).
     pub const DEFAULT_FLOW_GRACE: Duration = Duration::from_secs(2 * 60 * 60);
+
+    /// How a backend is checked.
+    #[must_use]
+    pub fn check_of(&self, backend: &IpAddr) -> Option<&HealthCheck> {
+        let own = self.check_overrides.get(backend).map(Option::as_ref);
+        own.unwrap_or(self.health_check.as_ref())
+    }
+
+    /// Whether what happens to clients' connections is looked at.
+    #[must_use]
+    pub const fn watches_traffic(&self) -> bool {
+        !self.outlier.is_off() || self.recovery.trial.is_some()
+    }
 
     /// The port of a backend, if the configuration names one; 0 is the one that clients reach.
     #[must_use]

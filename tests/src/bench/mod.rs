@@ -4,6 +4,7 @@
 //! minus the driver alone; ratios are to the floor's net in the same family.
 
 mod cases;
+mod checks;
 mod harness;
 mod report;
 mod tables;
@@ -13,6 +14,7 @@ use std::path::Path;
 use anyhow::Context as _;
 
 pub use cases::{Case, Family, Kind, Proto};
+pub use checks::{Checks, answer, checks};
 use harness::Harness;
 use report::{Report, Row};
 pub use tables::{Plan, tables};

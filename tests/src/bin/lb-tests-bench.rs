@@ -1,6 +1,6 @@
 //! `lb-tests-bench`: measures, prints a table, writes JSON. Started by `cargo xtask bench`.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand};
 use lb_tests::bench;
@@ -37,6 +37,24 @@ enum What {
         #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(1..=10_922))]
         services: u16,
     },
+    /// Lateness, processor time and evenness of thousands of health checks.
+    Checks {
+        /// Also write the figures as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Backends that are checked.
+        #[arg(long, default_value_t = 5000, value_parser = clap::value_parser!(u16).range(1..))]
+        targets: u16,
+        /// Milliseconds from one check of a backend to the next.
+        #[arg(long, value_name = "MS", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
+        interval: u64,
+        /// Seconds that are measured.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
+        seconds: u64,
+    },
+    /// Answers the checks: the measuring process starts it.
+    #[command(hide = true)]
+    AnswerChecks,
 }
 
 fn main() -> ExitCode {
@@ -45,6 +63,12 @@ fn main() -> ExitCode {
         What::Tables { json, runs, services } => {
             bench::tables(bench::Plan { runs, services }, json.as_deref())
         }
+        What::Checks { json, targets, interval, seconds } => {
+            let interval = Duration::from_millis(interval);
+            let time = Duration::from_secs(seconds);
+            bench::checks(bench::Checks { targets, interval, time }, json.as_deref())
+        }
+        What::AnswerChecks => bench::answer(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -17,6 +17,7 @@ use lb_userspace::{
         arrays::{Arrays, Lengths},
         counters::{FlowCacheCounts, TrafficCounters},
         program::{self, Loaded},
+        signals::Signals,
         tables::Tables,
         translations::Translations,
     },
@@ -245,6 +246,12 @@ impl Balancer {
         self.changing.egress.get()
     }
 
+    /// What the kernel has counted of a backend's health since the last reset.
+    #[must_use]
+    pub fn signals(&self, index: u16) -> Signals {
+        self.counters.signals(index).expect("the map has the index")
+    }
+
     /// Packets by verdict since the program was loaded, in the order of [`Verdict::ALL`].
     pub fn verdicts(&self) -> anyhow::Result<Vec<u64>> {
         self.kernel.count()
@@ -271,8 +278,25 @@ impl Balancer {
             let (kernel, host) = (self.arrays().loads[index].flows(), host.flows());
             ensure!(kernel == host, "flows of backend {index}: {kernel} and {host}");
         }
+        self.compare_signals()?;
         self.compare_flow_counts()?;
         self.compare_translations()
+    }
+
+    /// How long answers took is not compared, nor which are known for certain: the host has a clock
+    /// of its own.
+    fn compare_signals(&self) -> anyhow::Result<()> {
+        let kernel = self.counters.all_signals()?;
+        ensure!(kernel.len() == self.changing.signals.len(), "{} backends", kernel.len());
+        for (index, (kernel, host)) in kernel.into_iter().zip(&self.changing.signals).enumerate() {
+            let Signals { syn_acks, resets, unreachables, repeats, handshakes, .. } = kernel;
+            let cells = [&host.syn_acks, &host.resets, &host.unreachables, &host.repeats];
+            let kernel = [syn_acks, resets, unreachables, repeats];
+            let host = cells.map(Cell::get);
+            ensure!(kernel == host, "signals of backend {index}: {kernel:?} and {host:?}");
+            ensure!(handshakes <= syn_acks, "backend {index}: {handshakes} of {syn_acks}");
+        }
+        Ok(())
     }
 
     fn compare_flow_counts(&self) -> anyhow::Result<()> {

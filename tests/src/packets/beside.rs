@@ -11,6 +11,7 @@ use lb_common::{
     nat::{Translation, Tuple},
     ranges::RangeLine,
     service::Prefix,
+    signals::Signals,
     tables::NotAdded,
 };
 use lb_userspace::datapath::arrays::{Arrays, Lengths};
@@ -21,6 +22,7 @@ use super::program::INGRESS;
 pub(super) struct Changing {
     pub(super) flows: Vec<FlowSet>,
     pub(super) flow_counters: FlowCounters,
+    pub(super) signals: Vec<Signals>,
     pub(super) loads: Vec<Load>,
     rotations: Vec<Rotation>,
     budget: InsertBudget,
@@ -46,6 +48,7 @@ impl Changing {
         Self {
             flows: (0..lengths.flows).map(|_| FlowSet::default()).collect(),
             flow_counters: FlowCounters::default(),
+            signals: (0..lengths.backends).map(|_| Signals::default()).collect(),
             loads: (0..lengths.backends).map(|_| Load::default()).collect(),
             rotations: (0..lengths.policies).map(|_| Rotation::default()).collect(),
             budget: InsertBudget::default(),
@@ -124,6 +127,10 @@ impl Tables for Beside<'_> {
 
     fn flow_counters(&self) -> Option<&FlowCounters> {
         Some(&self.changing.flow_counters)
+    }
+
+    fn signals(&self, backend: u16) -> Option<&Signals> {
+        self.changing.signals.get(usize::from(backend))
     }
 
     fn load(&self, backend: u16) -> Option<&Load> {

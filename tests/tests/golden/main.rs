@@ -16,6 +16,7 @@ mod nat;
 mod nat_sweep;
 mod prefixes;
 mod refused;
+mod repeats;
 mod services;
 mod tags;
 mod told;

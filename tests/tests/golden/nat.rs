@@ -1,5 +1,7 @@
 //! Translated flows, in both directions.
 
+mod signals;
+
 use std::net::{IpAddr, SocketAddr};
 
 use lb_common::{Forward, Link, NextHop, Verdict, service};
@@ -55,14 +57,19 @@ fn sides() -> [Side; 2] {
 /// A balancer with a TCP service at port 80, and a UDP service at port 53 that takes pings, for
 /// both families, with so many ports for translated flows.
 fn balancer(ports: u16) -> Balancer {
+    let nat_ports = Some((CHOSEN, CHOSEN + ports - 1));
+    under(&DesiredPolicy { nat_ports, ..DesiredPolicy::default() })
+}
+
+/// The same under a policy.
+fn under(policy: &DesiredPolicy) -> Balancer {
     let mut services = Vec::new();
     for side in sides() {
         for (port, protocol) in [(80, service::TCP), (53, service::UDP)] {
             let key = fixture::key(&side.vip.to_string(), port, protocol);
             let members = vec![DesiredMember { port: PORT, ..fixture::member(side.backend, 100) }];
-            let nat_ports = Some((CHOSEN, CHOSEN + ports - 1));
             services.push(DesiredService {
-                policy: DesiredPolicy { nat_ports, ..DesiredPolicy::default() },
+                policy: policy.clone(),
                 ping: (protocol == service::UDP).then_some(DesiredPing::Backend),
                 ..DesiredService::plain(key, Forward::Nat, members)
             });

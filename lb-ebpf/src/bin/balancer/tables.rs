@@ -17,6 +17,7 @@ use lb_common::{
     policy::{RulePrefix, ServerKey},
     ranges::RangeLine,
     service::{MappedAddress, Prefix},
+    signals::Signals,
     tables::NotAdded,
 };
 
@@ -70,6 +71,11 @@ impl Tables for MapTables<'_> {
     #[inline(always)]
     fn flow_counters(&self) -> Option<&FlowCounters> {
         maps::FLOW_COUNTERS.get(0)
+    }
+
+    #[inline(always)]
+    fn signals(&self, backend: u16) -> Option<&Signals> {
+        maps::SIGNALS.get(u32::from(backend))
     }
 
     #[inline(always)]

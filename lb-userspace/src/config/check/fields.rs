@@ -69,3 +69,31 @@ pub(super) fn one_of<T: Copy>(
         fault(&raw, field, format!("`{}` must be {}", raw.get_ref(), words.join(" or ")))
     })
 }
+
+/// A share as text, such as "10%".
+pub(super) fn percent(
+    raw: Option<Spanned<String>>,
+    field: &str,
+    least: u8,
+    most: u8,
+    default: u8,
+) -> Checked<u8> {
+    let Some(raw) = raw else { return Ok(default) };
+    let number = raw.get_ref().strip_suffix('%').and_then(|number| number.trim().parse().ok());
+    number.filter(|value| (least..=most).contains(value)).ok_or_else(|| {
+        let message = format!("`{}` must be from \"{least}%\" to \"{most}%\"", raw.get_ref());
+        fault(&raw, field, message)
+    })
+}
+
+pub(super) fn decimal(
+    raw: Option<Spanned<f64>>,
+    field: &str,
+    (least, most): (f64, f64),
+    default: f64,
+) -> Checked<f64> {
+    let Some(raw) = raw else { return Ok(default) };
+    // Not a number is in no range.
+    let value = Some(*raw.get_ref()).filter(|value| (least..=most).contains(value));
+    value.ok_or_else(|| fault(&raw, field, format!("must be a number from {least} to {most}")))
+}

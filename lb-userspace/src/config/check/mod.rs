@@ -1,10 +1,16 @@
 //! From what is written to what is meant: one file a table of the configuration.
 
+mod agent_check;
 mod daemon;
 mod fields;
 mod flow_rules;
 mod health_check;
+mod hook;
+mod outlier;
 mod policy;
+mod quorum;
+mod recovery;
+mod scaling;
 mod scheduler;
 mod service;
 mod source;
@@ -40,7 +46,8 @@ pub(super) fn config(raw: raw::Config) -> Checked<Config> {
         together.add(&service).map_err(|clash| places.fault(&clash))?;
         services.push(service);
     }
-    Ok(Config { daemon, services })
+    let hooks = hook::hooks(raw.hooks, &services)?;
+    Ok(Config { daemon, services, hooks })
 }
 
 /// Where the fields of a service stand that can clash with others'.

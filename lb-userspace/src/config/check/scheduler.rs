@@ -30,12 +30,6 @@ pub(super) fn scheduler(raw: &mut raw::Service, facts: &Facts) -> Checked<Schedu
                        give the service a health_check, or another scheduler";
         return Err(fault(at, FIELD, message));
     }
-    if scheduler != Scheduler::PrimaryBackup
-        && let Some(priority) = raw.backends.iter().find_map(|backend| backend.priority.as_ref())
-    {
-        let message = "needs scheduler = \"primary-backup\"";
-        return Err(fault(priority, "service.backend.priority", message));
-    }
     match (scheduler, raw.affinity.take()) {
         (Scheduler::SourceHash(_), Some(raw)) => affinity(raw).map(Scheduler::SourceHash),
         (_, Some(raw)) => Err(fault(&raw, AFFINITY, "needs scheduler = \"source-hash\"")),

@@ -1,13 +1,20 @@
 //! `[[service]]` and `[[service.backend]]`
 
+use std::collections::BTreeMap;
+
 use lb_common::Forward;
 use toml::Spanned;
 
 use super::{
+    agent_check::agent_check,
     fields::{Checked, address, duration, fault, number, one_of, port},
     flow_rules::flow_rules,
-    health_check::health_check,
+    health_check::{self, health_check},
+    outlier::outlier,
     policy::{Facts, policy},
+    quorum::quorum,
+    recovery::recovery,
+    scaling::scaling,
     scheduler::{scheduler, table_slots},
     source::source,
 };
@@ -37,15 +44,25 @@ pub(crate) fn service(mut raw: raw::Service) -> Checked<Service> {
     let forward = forward(&raw.forward)?;
     let facts = Facts { vip, protocol, forward };
     let scheduler = scheduler(&mut raw, &facts)?;
-    let policy = policy(&mut raw, &facts, scheduler)?;
+    let mut policy = policy(&mut raw, &facts, scheduler)?;
+    let quorum = quorum(raw.quorum.take(), &mut policy.no_backend)?;
     let flow_rules = flow_rules(&mut raw, &facts, &policy.udp_flows)?;
-    let health_check = raw.health_check.map(|check| health_check(check, ports)).transpose()?;
+    let check_facts = health_check::Facts { ports, forward };
+    let raw_check = raw.health_check.as_ref().map(|check| check.get_ref().clone());
+    let health_check =
+        raw.health_check.map(|check| health_check(check, &check_facts)).transpose()?;
+    let mut check_overrides = BTreeMap::new();
     let mut backends: Vec<Backend> = Vec::with_capacity(raw.backends.len());
-    for raw in raw.backends {
+    for mut raw in raw.backends {
         let span = raw.address.clone();
+        let own_check = raw.health_check.take();
         let backend = backend(raw, &facts, ports)?;
         if backends.iter().any(|other| other.address == backend.address) {
             return Err(fault(&span, "service.backend.address", "this backend is named twice"));
+        }
+        if let Some(own) = own_check {
+            let check = health_check::of_backend(own, raw_check.clone(), &check_facts)?;
+            check_overrides.insert(backend.address, check);
         }
         backends.push(backend);
     }
@@ -56,12 +73,18 @@ pub(crate) fn service(mut raw: raw::Service) -> Checked<Service> {
         protocol,
         forward,
         health_check,
+        check_overrides,
+        agent_check: raw.agent_check.map(agent_check).transpose()?,
+        outlier: outlier(raw.outlier)?,
         source: raw.source.map(source).transpose()?,
         flow_grace: duration(raw.flow_grace, "service.flow_grace", Service::DEFAULT_FLOW_GRACE)?,
         flow_rules,
         policy,
         scheduler,
         table_slots: table_slots(raw.table_slots)?,
+        recovery: recovery(raw.recovery)?,
+        quorum,
+        scaling: scaling(raw.scaling, scheduler)?,
         backends,
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use lb_common::Counters;
 
 use super::number;
-use crate::metrics::{ServiceReport, SourceReport, families::Families};
+use crate::metrics::{ScalingReport, ServiceReport, SourceReport, families::Families};
 
 pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Result {
     let name = |service: &ServiceReport| [("service", service.name.clone())];
@@ -41,6 +41,42 @@ pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Resu
         "lb_service_up",
         "Whether a backend of the service takes new flows.",
         services.iter().map(|service| (name(service), number(service.up))),
+    )?;
+    to.gauges(
+        "lb_service_quorum",
+        "Whether enough backends of the service are well.",
+        services.iter().map(|service| (name(service), number(service.quorum))),
+    )?;
+    to.gauges(
+        "lb_service_panic",
+        "Whether backends that are not well get traffic, since too few are.",
+        services.iter().map(|service| (name(service), number(service.panic))),
+    )?;
+    to.gauges(
+        "lb_service_backup_active",
+        "Whether backends serve that stand by for others.",
+        services.iter().map(|service| (name(service), number(service.serving > Some(0)))),
+    )?;
+    encode_scaling(to, services)
+}
+
+fn encode_scaling(to: &mut Families, services: &[ServiceReport]) -> fmt::Result {
+    let scaled =
+        || services.iter().filter_map(|service| Some((service.name.as_str(), service.scaling?)));
+    let desired = scaled().flat_map(|(name, scaling)| {
+        let ScalingReport { demand, predicted, desired, .. } = scaling;
+        [("demand", demand), ("predicted", predicted), ("desired", desired)]
+            .map(|(kind, backends)| ([("service", name), ("kind", kind)], backends))
+    });
+    to.gauges(
+        "lb_service_desired_backends",
+        "Backends of weight 100 for the load of now, for that at the horizon, and to ask for.",
+        desired,
+    )?;
+    to.gauges(
+        "lb_service_load_ratio",
+        "The service's load over what the backends that serve carry.",
+        scaled().filter_map(|(name, scaling)| Some(([("service", name)], scaling.load_ratio?))),
     )
 }
 

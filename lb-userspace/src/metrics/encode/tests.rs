@@ -9,10 +9,12 @@ use lb_common::{Counters, Verdict};
 use super::*;
 use crate::{
     datapath::counters::FlowCacheCounts,
-    health::CheckFailure,
+    event::EventKind,
+    health::{CheckFailure, CheckerCounts},
+    hooks::{HookCounts, Outcome},
     metrics::{
         BackendReport, CheckMetrics, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
-        Process, ServiceReport, SourceReport, TableReport,
+        Process, ScalingReport, ServiceReport, SourceReport, TableReport,
     },
 };
 
@@ -23,6 +25,10 @@ pub(in crate::metrics) fn report() -> Report {
     checks.record(&Ok(Duration::from_micros(1500)));
     checks.record(&Ok(Duration::from_millis(250)));
     checks.record(&Err(CheckFailure::ConnectRefused));
+    let mut hook = HookCounts::new("restart");
+    hook.limited = 4;
+    hook.record(&Outcome::Done, Duration::from_millis(125));
+    hook.record(&Outcome::Timeout, Duration::from_secs(10));
     Report {
         version: "0.1.0",
         process: Process {
@@ -38,6 +44,15 @@ pub(in crate::metrics) fn report() -> Report {
             counters: counters(1000),
             backends: 2,
             up: true,
+            quorum: true,
+            panic: false,
+            serving: Some(0),
+            scaling: Some(ScalingReport {
+                demand: 2,
+                predicted: 4,
+                desired: 3,
+                load_ratio: Some(0.75),
+            }),
         }],
         backends: vec![
             BackendReport {
@@ -81,6 +96,7 @@ pub(in crate::metrics) fn report() -> Report {
             updates_ok: 4,
             updates_failed: 1,
         }],
+        checker: CheckerCounts { in_flight: 3, not_made: 2, ..CheckerCounts::default() },
         tables: TableReport {
             slots_used: 65_536,
             slots_capacity: 1_048_576,
@@ -103,6 +119,8 @@ pub(in crate::metrics) fn report() -> Report {
             last_reload_success: true,
             last_success: SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000),
         },
+        events: vec![(EventKind::BackendState, 12), (EventKind::Hook, 2)],
+        hooks: vec![hook],
     }
 }
 

@@ -117,6 +117,7 @@ fn random_policy(rng: &mut Rng) -> DesiredPolicy {
 /// port of their own.
 fn translated(rng: &mut Rng, mut service: DesiredService) -> DesiredService {
     service.policy.nat_ports = Some((NAT_PORT, NAT_PORT + one_of(rng, &[0, 2, 100])));
+    service.policy.watches = rng.bool();
     service.ping = once_in(rng, 2).then_some(DesiredPing::Backend);
     let ipv6 = service.key.is_ipv6() != once_in(rng, 16);
     let port = one_of(rng, &[0, 8080]);

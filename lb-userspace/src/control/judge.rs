@@ -1,0 +1,107 @@
+//! Taking in what checks and agents found.
+
+use super::{Control, Moment, Observations};
+use crate::{
+    health::{AgentResult, CheckResult},
+    model::HealthCheck,
+};
+
+/// Something that was found out about backends.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// The end of a check.
+    Checked(CheckResult),
+    /// An agent's answer, or that there was none.
+    Asked(AgentResult),
+    /// What traffic and checks showed in a period that has ended.
+    Observed(Observations),
+    /// Whether no interface by which packets come in has a link.
+    Unplugged(bool),
+}
+
+/// How soon what was found is to come into force, by what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Nothing has changed.
+    None,
+    /// Something got better: it may be gathered with others of its kind.
+    Better,
+    /// Something got worse.
+    Worse,
+}
+
+impl Control {
+    /// Takes in what was found out. [`Control::step`] puts it in force.
+    pub fn take(&mut self, input: &Input, at: Moment) -> Urgency {
+        match input {
+            Input::Checked(result) if self.judge(result, at) => match &result.outcome {
+                Ok(_) => Urgency::Better,
+                Err(_) => Urgency::Worse,
+            },
+            Input::Asked(result) if self.hear_agent(result) => Urgency::Worse,
+            Input::Observed(observations) if self.observe(observations, at) => Urgency::Worse,
+            Input::Unplugged(is_unplugged) => {
+                self.unplugged(*is_unplugged);
+                Urgency::Better
+            }
+            _ => Urgency::None,
+        }
+    }
+
+    /// Takes in the end of a check. True if it changes the judgement, or the weight that the backend
+    /// asks for. A result that belongs to a backend's former life counts for nothing.
+    pub fn judge(&mut self, result: &CheckResult, at: Moment) -> bool {
+        let CheckResult { backend, generation, outcome, weight } = result;
+        if self.generations.get(backend) != Some(generation) {
+            return false;
+        }
+        let service = self.services.get(&backend.service);
+        let Some(service) = service else { return false };
+        let Some(check) = service.check_of(&backend.address) else { return false };
+        let is_on_trial = self.returns.is_on_trial(backend, &service.recovery, at.clock);
+        let mut check = HealthCheck { ..check.clone() };
+        if is_on_trial {
+            check.fall = 1;
+        }
+        if matches!(outcome, Err(failure) if failure.is_local()) {
+            return false;
+        }
+        let is_silent = matches!(outcome, Err(failure) if failure.is_silent());
+        if !self.is_blamed(backend, is_silent) {
+            check.fall = u32::MAX;
+        }
+        let is_advised = outcome.is_ok() && self.advise(backend, *weight);
+        let health = self.health.entry(backend.clone()).or_default();
+        health.record(outcome, &check, at.wall).is_some() || is_advised
+    }
+
+    /// Takes in the weight that a check which passed asks for.
+    fn advise(
+        &mut self,
+        backend: &crate::model::BackendName,
+        weight: Option<crate::health::WeightAdvice>,
+    ) -> bool {
+        let before = match weight {
+            Some(weight) => self.advice.insert(backend.clone(), weight),
+            None => self.advice.remove(backend),
+        };
+        before != weight
+    }
+
+    /// Takes in what an agent said. What it said last stays while it is not heard.
+    fn hear_agent(&mut self, result: &AgentResult) -> bool {
+        let service = self.services.get(&result.backend.service);
+        let has_agent = service.is_some_and(|service| service.agent_check.is_some());
+        if !has_agent || self.generations.get(&result.backend) != Some(&result.generation) {
+            return false;
+        }
+        let Ok(said) = &result.word else { return false };
+        let known = self.agents.entry(result.backend.clone()).or_default();
+        let before = known.clone();
+        // What it does not name stays: it says `75%` each second, and `drain` once.
+        known.state = said.state.or(known.state);
+        known.weight = said.weight.or(known.weight);
+        known.comment.clone_from(&said.comment);
+        (known.state, known.weight) != (before.state, before.weight)
+    }
+}

@@ -1,0 +1,99 @@
+//! Taking in what time it is: who is out since when, who is back, and whose turn it is.
+
+use super::{BackendView, Control, quorum::Turns, view};
+use crate::{
+    health::{AgentState, HealthState},
+    model::{BackendName, Recovery, Service},
+    outlier::Outliers,
+};
+
+impl Control {
+    /// Takes in what time it is: since when backends are out or gone follows from that, and what is
+    /// over. `now` is in milliseconds of a clock that only goes forward, here and wherever flows are
+    /// concerned.
+    pub fn note(&mut self, now: u64) {
+        self.now = now;
+        let judged: Vec<(&Service, bool)> = self
+            .services
+            .values()
+            .map(|service| (service, view::are_judged(self, service)))
+            .collect();
+        let mut openings = std::mem::take(&mut self.openings);
+        openings.note(judged.into_iter(), now);
+        self.openings = openings;
+        self.note_outliers();
+        self.note_returns();
+        let views = self.note_turns();
+        let room = (self.config.daemon.limits.backends as usize).saturating_sub(views.len());
+        self.absences.note(&self.services, &views, room, now);
+        let addresses = self.addresses();
+        self.reached.retain(|address, _| addresses.contains(address));
+    }
+
+    /// When [`Control::desired`] will be another, if nothing happens but time passes.
+    #[must_use]
+    pub fn next_deadline(&self, now: u64) -> Option<u64> {
+        let flows = self.absences.next_deadline(&self.services, now);
+        let outliers = self.outliers.values().filter_map(Outliers::next_deadline);
+        let returns = self.returning().flat_map(|service| {
+            let names = view::names(self, service).into_iter();
+            names.filter_map(|name| self.returns.deadline(&name, &service.recovery, now))
+        });
+        let all = flows.into_iter().chain(self.openings.next_deadline());
+        all.chain(outliers).chain(returns).min()
+    }
+
+    /// Services whose backends do not come back at once and with all of their weight.
+    fn returning(&self) -> impl Iterator<Item = &Service> {
+        self.services.values().filter(|service| service.recovery != Recovery::default())
+    }
+
+    fn note_returns(&mut self) {
+        let mut returns = std::mem::take(&mut self.returns);
+        for service in self.returning() {
+            let is_open = self.openings.is_open(&service.name);
+            for name in view::names(self, service) {
+                match self.is_well(service, &name) {
+                    Some(true) if is_open && !self.joined.contains(&name) => {
+                        returns.welcome(&name, self.now);
+                    }
+                    Some(is_well) => returns.note(&name, &service.recovery, is_well, self.now),
+                    None => {}
+                }
+            }
+        }
+        self.returns = returns;
+    }
+
+    /// Whether a backend is well by all that is found out about it; `None` while that is nothing.
+    fn is_well(&self, service: &Service, name: &BackendName) -> Option<bool> {
+        let is_out = |word: &crate::health::AgentWord| {
+            matches!(word.state, Some(AgentState::Down | AgentState::Maint))
+        };
+        if self.agents.get(name).is_some_and(is_out) || self.ejected(name).is_some() {
+            return Some(false);
+        }
+        let Some(check) = service.check_of(&name.address) else { return Some(true) };
+        let health = self.health.get(name).map(|health| health.presumed(check.initial));
+        match health.unwrap_or_default() {
+            HealthState::Unknown => None,
+            HealthState::Up => Some(true),
+            HealthState::Down => Some(false),
+        }
+    }
+
+    /// Brings up to date whose turn it is; returns all backends.
+    fn note_turns(&mut self) -> Vec<BackendView> {
+        let mut turns = Turns::new();
+        let mut all = Vec::new();
+        for service in self.services.values() {
+            let (views, standing) = view::arranged(self, service);
+            if self.openings.is_open(&service.name) {
+                turns.insert(service.name.clone(), standing.ready);
+            }
+            all.extend(views);
+        }
+        self.turns = turns;
+        all
+    }
+}

@@ -1,0 +1,93 @@
+//! Whether it is the backends that do not answer, or this load balancer that is cut off.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Control;
+use crate::{
+    health::{Health, HealthState},
+    model::BackendName,
+};
+
+/// Who was heard of at last. If nobody answers any more, of those that did, the trouble is taken for
+/// this machine's own: what it knew before stays, as there is nobody better to send flows to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Uplink {
+    /// Whether the daemon sees that no interface has a link.
+    is_unplugged: bool,
+    /// Backends whose last check heard nothing at all.
+    silent: BTreeSet<BackendName>,
+    /// Whether nobody is heard. It holds until somebody is.
+    is_silent: bool,
+    /// Somebody who was heard: as long as that is so nobody else need be asked.
+    witness: Option<BackendName>,
+}
+
+impl Uplink {
+    /// Takes in whether a check heard anything. True if that is the first for a while.
+    fn hear(&mut self, backend: &BackendName, is_silent: bool) -> bool {
+        if is_silent {
+            self.silent.insert(backend.clone());
+            return false;
+        }
+        self.silent.remove(backend);
+        self.witness = Some(backend.clone());
+        std::mem::take(&mut self.is_silent)
+    }
+
+    /// Whether nobody is heard who is up: two at least, since one that fails may fail alone.
+    fn is_cut_off(&mut self, health: &BTreeMap<BackendName, Health>) -> bool {
+        if self.is_unplugged || self.is_silent {
+            return true;
+        }
+        let is_up =
+            |name: &BackendName| health.get(name).is_some_and(|it| it.state() == HealthState::Up);
+        let is_heard = |name: &BackendName| is_up(name) && !self.silent.contains(name);
+        if self.witness.as_ref().is_some_and(is_heard) {
+            return false;
+        }
+        self.witness = health.keys().find(|name| is_heard(name)).cloned();
+        if self.witness.is_some() {
+            return false;
+        }
+        let up = health.keys().filter(|name| is_up(name));
+        let addresses: BTreeSet<_> = up.map(|name| name.address).collect();
+        self.is_silent = addresses.len() > 1;
+        self.is_silent
+    }
+
+    /// Forgets backends that are gone.
+    pub(super) fn retain(&mut self, is_there: impl Fn(&BackendName) -> bool) {
+        self.silent.retain(&is_there);
+        self.witness = self.witness.take().filter(|witness| is_there(witness));
+    }
+}
+
+impl Control {
+    /// Whether failures are taken for this load balancer's own.
+    #[must_use]
+    pub const fn is_cut_off(&self) -> bool {
+        self.uplink.is_unplugged || self.uplink.is_silent
+    }
+
+    /// Takes in whether no interface by which packets come in has a link.
+    pub(super) fn unplugged(&mut self, is_unplugged: bool) {
+        let was_cut_off = self.is_cut_off();
+        self.uplink.is_unplugged = is_unplugged;
+        if was_cut_off && !self.is_cut_off() {
+            self.forgive_failures();
+        }
+    }
+
+    /// Takes in whether a check heard anything, and says whether a failure counts against the backend.
+    pub(super) fn is_blamed(&mut self, backend: &BackendName, is_silent: bool) -> bool {
+        if self.uplink.hear(backend, is_silent) && !self.uplink.is_unplugged {
+            self.forgive_failures();
+        }
+        !(is_silent && self.uplink.is_cut_off(&self.health))
+    }
+
+    /// What failed while nobody was heard says nothing of the time after it.
+    fn forgive_failures(&mut self) {
+        self.health.values_mut().for_each(Health::forgive_failures);
+    }
+}
