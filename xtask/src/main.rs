@@ -11,6 +11,7 @@ mod fuzz;
 mod kernels;
 mod miri;
 mod setup;
+mod simulate;
 mod test;
 
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Verb {
     Bench(bench::Bench),
     Fuzz(fuzz::Fuzz),
     Chaos(chaos::Chaos),
+    Simulate(simulate::Simulate),
     Kernels(kernels::Kernels),
     Miri(miri::Miri),
 }
@@ -41,6 +43,7 @@ fn main() -> ExitCode {
         Verb::Bench(bench) => bench.run(),
         Verb::Fuzz(fuzz) => fuzz.run(),
         Verb::Chaos(chaos) => chaos.run(),
+        Verb::Simulate(simulate) => simulate.run(),
         Verb::Kernels(kernels) => kernels.run(),
         Verb::Miri(miri) => miri.run(),
     };

@@ -9,7 +9,11 @@ use crate::{
     check,
     command::{cargo, run},
     setup,
+    simulate::Simulate,
 };
+
+/// Stories that are told each time.
+const SEEDS: u64 = 10_000;
 
 /// Run every test: formatting, lints, unit, packet and end-to-end tests
 #[derive(Args)]
@@ -30,12 +34,14 @@ enum Tier {
     Unit,
     /// Packets through the programs in the kernel, and against the host build of the same core.
     Packet,
+    /// The control core through years of failures.
+    Simulation,
     /// Clients, load balancer and backends in namespaces.
     Netns,
 }
 
 impl Tier {
-    const ALL: [Self; 4] = [Self::Check, Self::Unit, Self::Packet, Self::Netns];
+    const ALL: [Self; 5] = [Self::Check, Self::Unit, Self::Packet, Self::Simulation, Self::Netns];
 }
 
 impl Test {
@@ -76,6 +82,13 @@ impl Test {
                     "verifier_budget",
                 ],
             ),
+            Tier::Simulation => {
+                Simulate::test(SEEDS)?;
+                self.cargo_test(
+                    "what is broken is noticed",
+                    &["-p", "lb-tests", "--test", "simulation"],
+                )
+            }
             Tier::Netns => {
                 // The tests start the daemon and the command line as users do.
                 run(

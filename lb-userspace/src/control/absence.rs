@@ -65,15 +65,15 @@ const TOLD: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs
 impl Absences {
     /// Takes in who is there at a time, and in which state. No more than `room` backends that were
     /// removed are kept, those that left last.
-    pub(super) fn note(
+    pub(super) fn note<'a>(
         &mut self,
         services: &BTreeMap<ServiceName, Service>,
-        views: &[BackendView],
+        views: impl Iterator<Item = &'a BackendView> + Clone,
         room: usize,
         now: u64,
     ) {
         let present: BTreeMap<BackendName, Trace> = views
-            .iter()
+            .clone()
             .map(|view| (view.name.clone(), Trace::of(&services[&view.name.service], &view.name)))
             .collect();
         let mut gone = std::mem::take(&mut self.departed);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{BackendView, Control, Standing, State, view};
+use super::{BackendView, Control, Standing, State, view::Arranged};
 use crate::{
     event::{Event, EventKind},
     model::{BackendName, Priority, ServiceName},
@@ -28,12 +28,17 @@ pub(super) struct NotedService {
 impl Control {
     /// What has happened since the last call; `now` is in milliseconds since 1970.
     pub fn changes(&mut self, now: u64) -> Vec<Event> {
+        let arranged = self.arranged();
+        self.tell_changes(arranged, now)
+    }
+
+    /// The same, of backends and services as they are arranged.
+    pub(super) fn tell_changes(&mut self, arranged: Vec<Arranged>, now: u64) -> Vec<Event> {
         let mut events = std::mem::take(&mut self.untold);
         self.tell_uplink(&mut events);
         let mut views = Vec::new();
         let mut standings = BTreeMap::new();
-        for service in self.services.values() {
-            let (of_service, standing) = view::arranged(self, service);
+        for (service, (of_service, standing)) in self.services.values().zip(arranged) {
             views.extend(of_service);
             if self.openings.is_open(&service.name) {
                 let before = self.standings.get(&service.name).copied();

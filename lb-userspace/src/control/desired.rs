@@ -13,16 +13,22 @@ impl Control {
     /// What the kernel's tables are to say at a time that [`Control::note`] was told.
     #[must_use]
     pub fn desired(&self, now: u64) -> Vec<DesiredService> {
-        self.services.values().map(|service| self.desired_service(service, now)).collect()
+        let desired = |service| self.desired_service(service, &view::backends(self, service), now);
+        self.services.values().map(desired).collect()
     }
 
-    fn desired_service(&self, service: &Service, now: u64) -> DesiredService {
-        let member = |view: BackendView| DesiredMember {
+    pub(super) fn desired_service(
+        &self,
+        service: &Service,
+        views: &[BackendView],
+        now: u64,
+    ) -> DesiredService {
+        let member = |view: &BackendView| DesiredMember {
             address: Address::from(view.name.address),
             port: service.port_of(&view.name.address),
-            base_weight: if self.has_joined(&view) { u32::from(view.configured_weight) } else { 0 },
+            base_weight: if self.has_joined(view) { u32::from(view.configured_weight) } else { 0 },
             weight: u32::from(view.serving_weight()),
-            flows: self.absences.fate(service, &view, now).flows,
+            flows: self.absences.fate(service, view, now).flows,
         };
         // Of a backend that was removed only the flows that it has are left.
         let former = |(name, trace, fate): (&BackendName, Trace, Fate)| DesiredMember {
@@ -36,7 +42,7 @@ impl Control {
         let is_reachable = |member: &DesiredMember| {
             service.forward != Forward::Nat || member.address.is_ipv6() == service.key().is_ipv6()
         };
-        let members = view::backends(self, service).into_iter().map(member);
+        let members = views.iter().map(member);
         let departed = || self.absences.departed(service, now);
         let members = members.chain(departed().map(former)).filter(is_reachable).collect();
         let mut policy = policy::desired(service, &self.config.daemon);

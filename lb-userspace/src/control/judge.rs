@@ -2,8 +2,8 @@
 
 use super::{Control, Moment, Observations};
 use crate::{
-    health::{AgentResult, CheckResult},
-    model::HealthCheck,
+    health::{AgentResult, CheckResult, HealthState, WeightAdvice},
+    model::{BackendName, HealthCheck},
 };
 
 /// Something that was found out about backends.
@@ -41,9 +41,11 @@ impl Control {
             Input::Asked(result) if self.hear_agent(result) => Urgency::Worse,
             Input::Observed(observations) if self.observe(observations, at) => Urgency::Worse,
             Input::Unplugged(is_unplugged) => {
-                self.unplugged(*is_unplugged);
+                self.unplugged(*is_unplugged, at.wall);
                 Urgency::Better
             }
+            // Nobody's state changes then, but it is to be told.
+            _ if self.is_cut_off() != self.told_cut_off => Urgency::Better,
             _ => Urgency::None,
         }
     }
@@ -59,7 +61,7 @@ impl Control {
         let Some(service) = service else { return false };
         let Some(check) = service.check_of(&backend.address) else { return false };
         let is_on_trial = self.returns.is_on_trial(backend, &service.recovery, at.clock);
-        let mut check = HealthCheck { ..check.clone() };
+        let mut check: HealthCheck = check.clone();
         if is_on_trial {
             check.fall = 1;
         }
@@ -67,20 +69,34 @@ impl Control {
             return false;
         }
         let is_silent = matches!(outcome, Err(failure) if failure.is_silent());
-        if !self.is_blamed(backend, is_silent) {
+        if !self.is_blamed(backend, is_silent, at.wall) {
             check.fall = u32::MAX;
         }
         let is_advised = outcome.is_ok() && self.advise(backend, *weight);
         let health = self.health.entry(backend.clone()).or_default();
-        health.record(outcome, &check, at.wall).is_some() || is_advised
+        let transition = health.record(outcome, &check, at.wall);
+        let is_change = transition.is_some();
+        if is_silent && transition.is_some_and(|it| it.from == HealthState::Up) {
+            self.fell_silent(backend);
+        }
+        is_change || is_advised
+    }
+
+    /// The life of a backend that results must belong to; `None` if it is not asked anything.
+    #[must_use]
+    pub fn generation(&self, backend: &BackendName) -> Option<u64> {
+        self.generations.get(backend).copied()
+    }
+
+    /// Whether a backend is back on trial.
+    #[must_use]
+    pub fn is_on_trial(&self, backend: &BackendName) -> bool {
+        let service = self.services.get(&backend.service);
+        service.is_some_and(|it| self.returns.is_on_trial(backend, &it.recovery, self.now))
     }
 
     /// Takes in the weight that a check which passed asks for.
-    fn advise(
-        &mut self,
-        backend: &crate::model::BackendName,
-        weight: Option<crate::health::WeightAdvice>,
-    ) -> bool {
+    fn advise(&mut self, backend: &BackendName, weight: Option<WeightAdvice>) -> bool {
         let before = match weight {
             Some(weight) => self.advice.insert(backend.clone(), weight),
             None => self.advice.remove(backend),

@@ -302,10 +302,10 @@ impl Control {
         view::backends(self, service)
     }
 
-    /// How a service stands.
+    /// The backends of one service, and how it stands.
     #[must_use]
-    pub fn standing(&self, service: &Service) -> Standing {
-        view::arranged(self, service).1
+    pub fn views_and_standing(&self, service: &Service) -> (Vec<BackendView>, Standing) {
+        view::arranged(self, service)
     }
 
     /// Which registries are to be followed.

@@ -1,6 +1,11 @@
 //! Taking in what time it is: who is out since when, who is back, and whose turn it is.
 
-use super::{BackendView, Control, quorum::Turns, view};
+use std::{collections::BTreeSet, net::IpAddr};
+
+use super::{
+    Control,
+    view::{self, Arranged},
+};
 use crate::{
     health::{AgentState, HealthState},
     model::{BackendName, Recovery, Service},
@@ -12,6 +17,11 @@ impl Control {
     /// over. `now` is in milliseconds of a clock that only goes forward, here and wherever flows are
     /// concerned.
     pub fn note(&mut self, now: u64) {
+        self.note_and_arrange(now);
+    }
+
+    /// The same; returns the backends of all services, in their order, and how these stand.
+    pub(super) fn note_and_arrange(&mut self, now: u64) -> Vec<Arranged> {
         self.now = now;
         let judged: Vec<(&Service, bool)> = self
             .services
@@ -23,11 +33,15 @@ impl Control {
         self.openings = openings;
         self.note_outliers();
         self.note_returns();
-        let views = self.note_turns();
-        let room = (self.config.daemon.limits.backends as usize).saturating_sub(views.len());
-        self.absences.note(&self.services, &views, room, now);
-        let addresses = self.addresses();
+        let arranged = self.note_turns();
+        let views = || arranged.iter().flat_map(|(views, _)| views);
+        let room = (self.config.daemon.limits.backends as usize).saturating_sub(views().count());
+        self.absences.note(&self.services, views(), room, now);
+        let departed = self.absences.kept(&self.services).map(|name| name.address);
+        let addresses: BTreeSet<IpAddr> =
+            views().map(|view| view.name.address).chain(departed).collect();
         self.reached.retain(|address, _| addresses.contains(address));
+        arranged
     }
 
     /// When [`Control::desired`] will be another, if nothing happens but time passes.
@@ -82,18 +96,19 @@ impl Control {
         }
     }
 
-    /// Brings up to date whose turn it is; returns all backends.
-    fn note_turns(&mut self) -> Vec<BackendView> {
-        let mut turns = Turns::new();
-        let mut all = Vec::new();
-        for service in self.services.values() {
-            let (views, standing) = view::arranged(self, service);
-            if self.openings.is_open(&service.name) {
-                turns.insert(service.name.clone(), standing.ready);
-            }
-            all.extend(views);
-        }
-        self.turns = turns;
-        all
+    /// Brings up to date whose turn it is. Arranged once more after that everything is the same: who
+    /// is ready needs no more to stay so, and who is not needs no less.
+    fn note_turns(&mut self) -> Vec<Arranged> {
+        let arranged = self.arranged();
+        let open = self.services.keys().zip(&arranged);
+        let open = open.filter(|(name, _)| self.openings.is_open(name));
+        let turns = open.map(|(name, (_, standing))| (name.clone(), standing.ready.clone()));
+        self.turns = turns.collect();
+        arranged
+    }
+
+    /// The backends of all services, in their order, and how these stand.
+    pub(super) fn arranged(&self) -> Vec<Arranged> {
+        self.services.values().map(|service| view::arranged(self, service)).collect()
     }
 }

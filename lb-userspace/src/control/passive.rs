@@ -1,6 +1,9 @@
 //! What traffic and the course of checks show of backends, in place of asking them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use super::{Control, Moment, State, returns::Share, view};
 use crate::{
@@ -16,66 +19,73 @@ impl Control {
     /// Takes in what was seen in a period that has ended.
     pub(super) fn observe(&mut self, observations: &Observations, at: Moment) -> bool {
         self.now = self.now.max(at.clock);
-        let watched: Vec<Service> = self
-            .services
-            .values()
-            .filter(|service| observations.contains_key(&service.name))
-            .cloned()
+        let is_news = self.judge_trials(observations);
+        // What fails since this load balancer is cut off says nothing of anybody.
+        if self.is_cut_off() {
+            return is_news;
+        }
+        let eligible: BTreeMap<ServiceName, BTreeSet<IpAddr>> = observations
+            .keys()
+            .filter_map(|name| self.services.get(name))
+            .filter(|service| !service.outlier.is_off())
+            .map(|service| (service.name.clone(), self.eligible(service)))
             .collect();
+        let news = eligible.iter().filter(|(name, eligible)| {
+            let period = Period {
+                now: at.clock,
+                hour_of_week: at.hour_of_week(),
+                backends: &observations[*name],
+            };
+            self.judge_outliers(name, &period, eligible)
+        });
+        news.count() > 0 || is_news
+    }
+
+    /// A backend on trial may not fail its clients.
+    fn judge_trials(&mut self, observations: &Observations) -> bool {
         let mut is_news = false;
-        for service in watched {
-            let seen = &observations[&service.name];
-            is_news |= self.judge_trials(&service, seen);
-            is_news |= self.judge_outliers(&service, seen, at);
+        for (name, seen) in observations {
+            let Some(Service { recovery, .. }) = self.services.get(name) else { continue };
+            if recovery.trial.is_none() {
+                continue;
+            }
+            for (address, Observation { traffic, .. }) in seen {
+                let backend = BackendName { service: name.clone(), address: *address };
+                let has_failed = traffic.attempts > 0 && traffic.failures >= traffic.attempts;
+                if has_failed && self.returns.is_on_trial(&backend, recovery, self.now) {
+                    self.returns.fail_trial(&backend, recovery, self.now);
+                    is_news = true;
+                }
+            }
         }
         is_news
     }
 
-    /// A backend on trial may not fail its clients.
-    fn judge_trials(&mut self, service: &Service, seen: &BTreeMap<IpAddr, Observation>) -> bool {
-        let mut is_news = false;
-        for (address, seen) in seen {
-            let name = BackendName { service: service.name.clone(), address: *address };
-            let has_failed =
-                seen.traffic.attempts > 0 && seen.traffic.failures >= seen.traffic.attempts;
-            if has_failed && self.returns.is_on_trial(&name, &service.recovery, self.now) {
-                self.returns.fail_trial(&name, &service.recovery, self.now);
-                is_news = true;
-            }
-        }
-        is_news
+    /// Backends that take flows by all other inputs, or would if it were their turn.
+    fn eligible(&self, service: &Service) -> BTreeSet<IpAddr> {
+        let takes_part = |state: State| matches!(state, State::Up | State::Panic | State::Standby);
+        let views = view::backends(self, service).into_iter();
+        let eligible = views.filter(|view| takes_part(view.effective.state));
+        eligible.map(|view| view.name.address).collect()
     }
 
     fn judge_outliers(
         &mut self,
-        service: &Service,
-        seen: &BTreeMap<IpAddr, Observation>,
-        at: Moment,
+        name: &ServiceName,
+        period: &Period<'_>,
+        eligible: &BTreeSet<IpAddr>,
     ) -> bool {
-        // What fails since this load balancer is cut off says nothing of anybody.
-        if service.outlier.is_off() || self.is_cut_off() {
-            return false;
-        }
-        let views = view::backends(self, service);
-        let takes_part = |state: State| matches!(state, State::Up | State::Panic | State::Standby);
-        let eligible = views
-            .iter()
-            .filter(|view| takes_part(view.effective.state))
-            .map(|view| view.name.address)
-            .collect();
-        let history = &mut self.history;
-        let outliers = self.outliers.entry(service.name.clone()).or_insert_with(|| {
-            let mut outliers = Outliers::new(service.outlier);
-            if let Some(history) = history.remove(&service.name) {
+        let (settings, history) = (self.services[name].outlier, &mut self.history);
+        let outliers = self.outliers.entry(name.clone()).or_insert_with(|| {
+            let mut outliers = Outliers::new(settings);
+            if let Some(history) = history.remove(name) {
                 outliers.learn(history);
             }
             outliers
         });
-        let period = Period { now: at.clock, hour_of_week: at.hour_of_week(), backends: seen };
-        let suspicions = outliers.observe(&period, &eligible);
+        let suspicions = outliers.observe(period, eligible);
         let is_news = !suspicions.is_empty();
-        let told = suspicions.into_iter().filter_map(|it| told(&service.name, it));
-        self.untold.extend(told);
+        self.untold.extend(suspicions.into_iter().filter_map(|it| told(name, it)));
         is_news
     }
 

@@ -18,9 +18,12 @@ impl Control {
     /// Puts in force what was taken in. The same inputs at the same times give the same steps:
     /// nothing else is asked, no clock, no chance, no file.
     pub fn step(&mut self, at: Moment) -> Step {
-        self.note(at.clock);
-        let desired = self.desired(at.clock);
-        let events = self.changes(at.wall);
+        let arranged = self.note_and_arrange(at.clock);
+        let services = self.services.values().zip(&arranged);
+        let desired =
+            services.map(|(service, (views, _))| self.desired_service(service, views, at.clock));
+        let desired = desired.collect();
+        let events = self.tell_changes(arranged, at.wall);
         Step { desired, events, next: self.next_deadline(at.clock) }
     }
 }

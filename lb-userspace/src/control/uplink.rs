@@ -18,6 +18,8 @@ pub(super) struct Uplink {
     silent: BTreeSet<BackendName>,
     /// Whether nobody is heard. It holds until somebody is.
     is_silent: bool,
+    /// Backends that went down by silence since somebody was heard.
+    fallen: BTreeSet<BackendName>,
     /// Somebody who was heard: as long as that is so nobody else need be asked.
     witness: Option<BackendName>,
 }
@@ -30,11 +32,13 @@ impl Uplink {
             return false;
         }
         self.silent.remove(backend);
+        self.fallen.clear();
         self.witness = Some(backend.clone());
         std::mem::take(&mut self.is_silent)
     }
 
-    /// Whether nobody is heard who is up: two at least, since one that fails may fail alone.
+    /// Whether nobody is heard who was up when somebody was heard at last: two at least, since one
+    /// that fails may fail alone.
     fn is_cut_off(&mut self, health: &BTreeMap<BackendName, Health>) -> bool {
         if self.is_unplugged || self.is_silent {
             return true;
@@ -50,7 +54,7 @@ impl Uplink {
             return false;
         }
         let up = health.keys().filter(|name| is_up(name));
-        let addresses: BTreeSet<_> = up.map(|name| name.address).collect();
+        let addresses: BTreeSet<_> = up.chain(&self.fallen).map(|name| name.address).collect();
         self.is_silent = addresses.len() > 1;
         self.is_silent
     }
@@ -58,6 +62,7 @@ impl Uplink {
     /// Forgets backends that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&BackendName) -> bool) {
         self.silent.retain(&is_there);
+        self.fallen.retain(&is_there);
         self.witness = self.witness.take().filter(|witness| is_there(witness));
     }
 }
@@ -69,21 +74,43 @@ impl Control {
         self.uplink.is_unplugged || self.uplink.is_silent
     }
 
-    /// Takes in whether no interface by which packets come in has a link.
-    pub(super) fn unplugged(&mut self, is_unplugged: bool) {
+    /// Takes in whether no interface by which packets come in has a link; `now` is in milliseconds
+    /// since 1970, here and below.
+    pub(super) fn unplugged(&mut self, is_unplugged: bool, now: u64) {
         let was_cut_off = self.is_cut_off();
         self.uplink.is_unplugged = is_unplugged;
-        if was_cut_off && !self.is_cut_off() {
-            self.forgive_failures();
+        match (was_cut_off, self.is_cut_off()) {
+            (true, false) => self.forgive_failures(),
+            (false, true) => self.reinstate_fallen(now),
+            _ => {}
         }
     }
 
     /// Takes in whether a check heard anything, and says whether a failure counts against the backend.
-    pub(super) fn is_blamed(&mut self, backend: &BackendName, is_silent: bool) -> bool {
+    pub(super) fn is_blamed(&mut self, backend: &BackendName, is_silent: bool, now: u64) -> bool {
         if self.uplink.hear(backend, is_silent) && !self.uplink.is_unplugged {
             self.forgive_failures();
         }
-        !(is_silent && self.uplink.is_cut_off(&self.health))
+        let was_cut_off = self.is_cut_off();
+        let is_cut_off = is_silent && self.uplink.is_cut_off(&self.health);
+        if is_cut_off && !was_cut_off {
+            self.reinstate_fallen(now);
+        }
+        !is_cut_off
+    }
+
+    /// Takes in that a backend went down since nothing at all was heard of it.
+    pub(super) fn fell_silent(&mut self, backend: &BackendName) {
+        self.uplink.fallen.insert(backend.clone());
+    }
+
+    /// Those who went down before it was clear that nobody is heard are as they were.
+    fn reinstate_fallen(&mut self, now: u64) {
+        for name in std::mem::take(&mut self.uplink.fallen) {
+            if let Some(health) = self.health.get_mut(&name) {
+                health.reinstate(now);
+            }
+        }
     }
 
     /// What failed while nobody was heard says nothing of the time after it.

@@ -65,8 +65,11 @@ pub(super) fn backends(control: &Control, service: &Service) -> Vec<BackendView>
     arranged(control, service).0
 }
 
+/// The backends of a service, and how it stands.
+pub(super) type Arranged = (Vec<BackendView>, Standing);
+
 /// The same, and how the service stands.
-pub(super) fn arranged(control: &Control, service: &Service) -> (Vec<BackendView>, Standing) {
+pub(super) fn arranged(control: &Control, service: &Service) -> Arranged {
     let mut views = judged(control, service);
     if control.openings.is_waiting(&service.name) {
         openings::wait(&mut views);

@@ -8,6 +8,8 @@ use crate::health::{Target, TunnelError, TunnelPath};
 /// The tunnels that checks take.
 #[derive(Default)]
 pub(super) struct CheckPath {
+    /// Whether any check takes them.
+    is_needed: bool,
     path: Option<TunnelPath>,
     /// Why there is none, though it is needed.
     problem: Option<String>,
@@ -21,26 +23,25 @@ const AGAIN: Duration = Duration::from_secs(30);
 impl Daemon {
     /// Opens the tunnels when the first check takes one, and closes them after the last one.
     pub(super) fn tend_check_path(&mut self, targets: &[Target]) {
-        if !targets.iter().any(|target| target.tunnel.is_some()) {
+        if targets.iter().any(|target| target.tunnel.is_some()) {
+            self.check_path.is_needed = true;
+            self.look_at_check_path();
+        } else if self.check_path.is_needed {
             self.checker.set_tunnels(None);
             self.check_path = CheckPath::default();
-            return;
-        }
-        let is_due = self.check_path.again_at.is_none_or(|at| Instant::now() >= at);
-        if self.check_path.path.is_none() && is_due {
-            self.open_check_path();
         }
     }
 
-    /// Looks whether somebody has taken the device away; if so, the next change or second opens it.
+    /// Opens the tunnels if they are needed and not there; also if somebody has taken their device
+    /// away.
     pub(super) fn look_at_check_path(&mut self) {
         if let Some(fault) = self.check_path.path.as_ref().and_then(TunnelPath::fault) {
             tracing::warn!(fault, "the tunnels of checks are opened anew");
             self.check_path.path = None;
         }
-        let is_due = self.check_path.again_at.is_some_and(|at| Instant::now() >= at);
-        let is_needed = self.control.targets().iter().any(|target| target.tunnel.is_some());
-        if self.check_path.path.is_none() && is_needed && (is_due || self.is_unopened()) {
+        let CheckPath { is_needed, path, again_at, .. } = &self.check_path;
+        let is_due = again_at.is_none_or(|at| Instant::now() >= at);
+        if *is_needed && path.is_none() && is_due {
             self.open_check_path();
         }
     }
@@ -51,17 +52,14 @@ impl Daemon {
         Some(format!("checks do not take the tunnel but go straight to backends: {problem}"))
     }
 
-    const fn is_unopened(&self) -> bool {
-        self.check_path.again_at.is_none()
-    }
-
     fn open_check_path(&mut self) {
         let daemon = &self.control.config().daemon;
         match TunnelPath::open(daemon.gue_port, &daemon.tunnel_sources) {
             Ok(path) => {
                 tracing::info!(device = path.device(), "checks take the tunnels");
                 self.checker.set_tunnels(Some(path.tunnels()));
-                self.check_path = CheckPath { path: Some(path), ..CheckPath::default() };
+                self.check_path =
+                    CheckPath { is_needed: true, path: Some(path), ..CheckPath::default() };
             }
             Err(error) => self.go_straight(&error),
         }
@@ -74,6 +72,6 @@ impl Daemon {
         }
         self.checker.set_tunnels(None);
         let again_at = Some(Instant::now() + AGAIN);
-        self.check_path = CheckPath { path: None, problem, again_at };
+        self.check_path = CheckPath { is_needed: true, path: None, problem, again_at };
     }
 }

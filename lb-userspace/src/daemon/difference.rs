@@ -78,6 +78,28 @@ impl<'a> Side<'a> {
 
 /// The fields of the configuration in which two services of one name differ, but for their backends.
 fn fields(old: &Service, new: &Service) -> Vec<&'static str> {
+    // All of them, so that a new one cannot be forgotten.
+    let Service {
+        name: _,
+        vip: _,
+        ports: _,
+        protocol: _,
+        forward: _,
+        health_check: _,
+        check_overrides: _,
+        agent_check: _,
+        outlier: _,
+        source: _,
+        flow_grace: _,
+        flow_rules: _,
+        policy: _,
+        scheduler: _,
+        recovery: _,
+        quorum: _,
+        scaling: _,
+        table_slots: _,
+        backends: _,
+    } = old;
     let differs = [
         ("vip", old.vip != new.vip),
         ("port", old.ports != new.ports),
@@ -91,6 +113,11 @@ fn fields(old: &Service, new: &Service) -> Vec<&'static str> {
         ("on_drain, on_down, on_remove", old.flow_rules != new.flow_rules),
         ("policy", old.policy != new.policy),
         ("scaling", old.scaling != new.scaling),
+        ("backend.health_check", old.check_overrides != new.check_overrides),
+        ("agent_check", old.agent_check != new.agent_check),
+        ("outlier", old.outlier != new.outlier),
+        ("recovery", old.recovery != new.recovery),
+        ("quorum", old.quorum != new.quorum),
     ];
     differs.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
 }

@@ -72,7 +72,7 @@ impl Daemon {
     }
 
     pub(super) fn service_item(&self, service: &Service) -> ServiceItem {
-        let views = self.control.views_of(service);
+        let (views, stands) = self.control.views_and_standing(service);
         let slots = self.datapath.tables.slots(&service.key());
         let counters = self.service_counters(service);
         ServiceItem {
@@ -100,7 +100,7 @@ impl Daemon {
                 on_remove: service.flow_rules.remove.to_string(),
             },
             departed: self.departed_items(service),
-            standing: standing(&self.control.standing(service)),
+            standing: standing(&stands),
             scaling: self.scaling_item(service),
             members: Vec::new(),
         }
@@ -263,8 +263,7 @@ impl Daemon {
     }
 
     fn service_report(&self, service: &Service) -> ServiceReport {
-        let standing = self.control.standing(service);
-        let views = self.control.views_of(service);
+        let (views, standing) = self.control.views_and_standing(service);
         ServiceReport {
             name: service.name.to_string(),
             protocol: match service.protocol {

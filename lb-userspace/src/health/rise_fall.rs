@@ -103,6 +103,12 @@ impl Health {
         self.failed_in_row = 0;
     }
 
+    /// It did not fail, as it turns out: it is up again.
+    pub fn reinstate(&mut self, now: u64) {
+        (self.state, self.since) = (HealthState::Up, now);
+        self.forgive_failures();
+    }
+
     /// The judgement on a backend that worked when it was last seen, without a check of our own.
     #[must_use]
     pub fn presumed_up(now: u64) -> Self {

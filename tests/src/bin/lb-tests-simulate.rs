@@ -116,13 +116,10 @@ fn work(arguments: &Arguments, next: &AtomicU64, sum: &Mutex<Sum>) {
 }
 
 fn tell(seed: u64, sabotage: Option<Sabotage>) -> Result<Story, Violation> {
-    let story = simulation::run(seed, sabotage, true, silently)?;
+    let story = simulation::run(seed, sabotage, true, None)?;
     let (again, promise) = match seed % TOLD_TWICE {
-        0 => (
-            simulation::run(seed, sabotage, true, silently)?,
-            "the same inputs give the same steps",
-        ),
-        1 => (simulation::run(seed, sabotage, false, silently)?, "the wall clock decides nothing"),
+        0 => (simulation::run(seed, sabotage, true, None)?, "the same inputs give the same steps"),
+        1 => (simulation::run(seed, sabotage, false, None)?, "the wall clock decides nothing"),
         _ => return Ok(story),
     };
     if again.digest == story.digest {
@@ -132,12 +129,14 @@ fn tell(seed: u64, sabotage: Option<Sabotage>) -> Result<Story, Violation> {
     Err(Violation { at: story.milliseconds, promise, what })
 }
 
-const fn silently(_: u64, _: &str) {}
-
 fn tell_one(arguments: &Arguments) -> ExitCode {
-    let aloud =
-        |at: u64, line: &str| println!("{:>10.3} {line}", Duration::from_millis(at).as_secs_f64());
-    match simulation::run(arguments.from, arguments.broken.map(Sabotage::from), true, aloud) {
+    const fn seconds(milliseconds: u64) -> f64 {
+        Duration::from_millis(milliseconds).as_secs_f64()
+    }
+    fn aloud(at: u64, line: &str) {
+        println!("{:>10.3} {line}", seconds(at));
+    }
+    match simulation::run(arguments.from, arguments.broken.map(Sabotage::from), true, Some(aloud)) {
         Ok(story) => {
             println!("{story:?}");
             ExitCode::SUCCESS

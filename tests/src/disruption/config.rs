@@ -67,7 +67,9 @@ fn service(
     own.iter().for_each(|line| say(line));
     let checks = settings.checks;
     let interval = checks.interval.as_millis();
-    say(&format_args!("[service.health_check]\ntype = \"tcp\"\nport = {CHECK_PORT}"));
+    say(&format_args!(
+        "[service.health_check]\ntype = \"tcp\"\nport = {CHECK_PORT}\nvia = \"direct\""
+    ));
     say(&format_args!("interval = \"{interval}ms\"\ntimeout = \"{interval}ms\""));
     say(&format_args!("rise = {}\nfall = {}", checks.rise, checks.fall));
     for number in 1..=settings.backends {

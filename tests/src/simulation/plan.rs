@@ -40,6 +40,8 @@ pub(super) struct ServicePlan {
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
     pub(super) services: Vec<ServicePlan>,
+    /// The time that all others hang on, in milliseconds.
+    pub(super) unit: u64,
     /// How often things go wrong, on average, in milliseconds.
     pub(super) calm: u64,
     /// How many things go wrong.
@@ -53,15 +55,16 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn draw(random: &mut fastrand::Rng) -> Self {
         // Everything hangs on how often backends are checked; the longer, the more time passes.
-        let unit = [1000, 2000, 5000, 10_000, 30_000][random.usize(0..5)];
+        let unit = [1000, 2000, 10_000, 60_000, 120_000][random.usize(0..5)];
         let services = (0..random.u8(1..4)).map(|number| service(random, number, unit)).collect();
         let is_honest = random.bool();
         let mut rate = |most| if is_honest { 0 } else { random.u16(0..most) };
         let (lost, doubled, late) = (rate(60), rate(60), rate(40));
         Self {
             services,
+            unit,
             calm: unit * random.u64(2..12),
-            disturbances: random.u32(8..40),
+            disturbances: random.u32(6..22),
             lost,
             doubled,
             late,

@@ -43,6 +43,8 @@ struct Known {
     passed: u32,
     /// Whether, by rise and fall, it is well; `None` before the first result.
     is_well: Option<bool>,
+    /// Whether it went down by silence since somebody was heard.
+    is_fallen: bool,
     points: Points,
     /// Since when it has been as it is, really.
     since: u64,
@@ -61,6 +63,8 @@ pub(super) struct Promises {
     /// Who served when the uplink was cut.
     served: BTreeSet<ServiceName>,
     steps_in_a_row: (u64, u32),
+    /// Who took flows after the last step.
+    pub(super) taking: BTreeMap<BackendName, bool>,
 }
 
 /// Steps within a second of a story that is not a loop.
@@ -78,20 +82,17 @@ impl Promises {
             forgiven_at: 0,
             served: BTreeSet::new(),
             steps_in_a_row: (0, 0),
+            taking: BTreeMap::new(),
         }
     }
 
-    /// What counts for a result that is on its way into the control core: failures and passes that it
-    /// takes. `None` if it belongs to a former life.
-    pub(super) fn limits(result: &CheckResult, control: &Control) -> Option<(u32, u32)> {
-        let target = control.target_of(&result.backend)?;
-        let is_current = target.generation == result.generation;
-        let service = control.services().get(&result.backend.service)?;
-        let views = control.views_of(service);
-        let view = views.iter().find(|view| view.name == result.backend)?;
-        let is_on_trial = view.effective.reason.contains("on trial");
-        let fall = if is_on_trial { 1 } else { target.check.fall };
-        is_current.then_some((target.check.rise, fall))
+    /// What counts for a result that is on its way into the control core: passes that bring a backend
+    /// up, and failures that take it down. `None` if it belongs to a former life.
+    pub(super) fn limits(&self, result: &CheckResult, control: &Control) -> Option<(u32, u32)> {
+        let CheckResult { backend, generation, .. } = result;
+        let check = self.services.get(&backend.service)?.health_check.as_ref()?;
+        let fall = if control.is_on_trial(backend) { 1 } else { check.fall };
+        (control.generation(backend) == Some(*generation)).then_some((check.rise, fall))
     }
 
     /// The control core has taken in a result.
@@ -103,11 +104,21 @@ impl Promises {
         now: u64,
     ) {
         let is_silent = matches!(&result.outcome, Err(failure) if failure.is_silent());
-        if self.was_cut_off && !control.is_cut_off() {
-            self.forgiven_at = now;
-            self.known.values_mut().for_each(|known| known.failed = 0);
+        match (self.was_cut_off, control.is_cut_off()) {
+            (true, false) => {
+                self.forgiven_at = now;
+                self.known.values_mut().for_each(|known| known.failed = 0);
+            }
+            (false, true) => {
+                let fallen = self.known.values_mut().filter(|known| known.is_fallen);
+                fallen.for_each(|known| (known.is_well, known.failed) = (Some(true), 0));
+            }
+            _ => {}
         }
         self.was_cut_off = control.is_cut_off();
+        if !is_silent || control.is_cut_off() {
+            self.known.values_mut().for_each(|known| known.is_fallen = false);
+        }
         let known = self.known.entry(result.backend.clone()).or_default();
         if known.generation != result.generation {
             // Out of maintenance a new life begins, of which nothing is known; points stay.
@@ -122,7 +133,10 @@ impl Promises {
         let is_blamed = !(is_silent && control.is_cut_off());
         known.is_well = match known.is_well {
             None => Some(result.outcome.is_ok()),
-            Some(true) if known.failed >= fall && is_blamed => Some(false),
+            Some(true) if known.failed >= fall && is_blamed => {
+                known.is_fallen = is_silent;
+                Some(false)
+            }
             Some(false) if known.passed >= rise => Some(true),
             same => same,
         };
@@ -179,6 +193,7 @@ impl Promises {
         if *steps > MOST_STEPS {
             return violated("steps end", format!("{steps} of them within a second"));
         }
+        let mut serving = BTreeSet::new();
         for (service, desired) in control.services().values().zip(&step.desired) {
             let views = control.views_of(service);
             let rules = Rc::clone(&self.services[&service.name]);
@@ -189,13 +204,17 @@ impl Promises {
                 let what = format!("{}: {weight} in the tables, not {expected}", service.name);
                 return violated("tables are what is said", what);
             }
+            if views.iter().any(|view| view.effective.state.takes_flows()) {
+                serving.insert(service.name.clone());
+            }
             self.look_at_panic(rules, &views, now)?;
             look_at_ejections(rules, &views, now)?;
             for view in &views {
+                self.taking.insert(view.name.clone(), view.serving_weight() > 0);
                 self.look_at_backend(rules, view, truths, is_cut_off, control, now)?;
             }
         }
-        self.look_at_uplink(control, is_cut_off, now)
+        self.look_at_uplink(serving, is_cut_off && control.is_cut_off(), now)
     }
 
     fn look_at_backend(
@@ -216,7 +235,8 @@ impl Promises {
             return violated("operators win", format!("{:?}", view.intent.mode));
         }
         let known = self.known.entry(view.name.clone()).or_default();
-        let is_well = known.is_well.map(|is_well| is_well && state != State::Ejected);
+        let is_ejected = view.effective.reason.contains("ejected for");
+        let is_well = known.is_well.map(|is_well| is_well && !is_ejected);
         if let (Some(damping), Some(is_well)) = (&rules.recovery.damping, is_well)
             && view.intent.mode != Mode::Maint
         {
@@ -276,23 +296,17 @@ impl Promises {
         Ok(())
     }
 
-    /// A cut uplink empties no service that all had its checks fall in one rhythm.
+    /// While nobody is heard, and that is known, no service loses its last backend.
     fn look_at_uplink(
         &mut self,
-        control: &Control,
+        serving: BTreeSet<ServiceName>,
         is_cut_off: bool,
         now: u64,
     ) -> Result<(), Violation> {
-        let up = |service: &Service| {
-            control.views_of(service).iter().any(|view| view.effective.state.takes_flows())
-        };
-        let serving: BTreeSet<ServiceName> =
-            control.services().values().filter(|it| up(it)).map(|it| it.name.clone()).collect();
-        if !is_cut_off || !control.is_cut_off() {
+        if !is_cut_off {
             self.served = serving;
             return Ok(());
         }
-        // Nobody is heard, and it is known: from here on nobody may be lost.
         match self.served.iter().find(|name| !serving.contains(*name)) {
             Some(name) if self.is_untouched(name) => Err(Violation {
                 at: now,

@@ -49,7 +49,7 @@ enum Happening {
     Deliver(CheckResult),
     /// What was gathered, or time alone, asks for a step.
     Step,
-    /// A period of a second has ended.
+    /// A period has ended.
     Period,
     /// Something goes wrong, or right again.
     Disturb,
@@ -72,6 +72,7 @@ struct World<'a> {
     wall: i64,
     truths: BTreeMap<BackendName, Truth>,
     is_cut_off: bool,
+    targets: BTreeMap<BackendName, Target>,
     due: BTreeMap<BackendName, u64>,
     /// When the last check of each began.
     begun: BTreeMap<BackendName, u64>,
@@ -79,19 +80,21 @@ struct World<'a> {
     latencies: BTreeMap<BackendName, std::time::Duration>,
     disturbances: u32,
     is_settled: bool,
+    /// Whether anybody but checks had a say since the last step.
+    is_touched: bool,
     step_at: Option<u64>,
     hash: DefaultHasher,
     story: Story,
-    tell: fn(u64, &str),
+    tell: Option<fn(u64, &str)>,
 }
 
-/// Tells the story of a seed, line by line to `tell`, with the milliseconds since it began. Without
-/// `jumps` nobody touches the wall clock, all else is the same.
+/// Tells the story of a seed, line by line to `tell`, if that is asked for, with the milliseconds since it
+/// began. Without `jumps` nobody touches the wall clock, all else is the same.
 pub fn run(
     seed: u64,
     sabotage: Option<Sabotage>,
     jumps: bool,
-    tell: fn(u64, &str),
+    tell: Option<fn(u64, &str)>,
 ) -> Result<Story, Violation> {
     let mut random = fastrand::Rng::with_seed(seed);
     let plan = Plan::draw(&mut random);
@@ -114,12 +117,14 @@ pub fn run(
         wall: 1_700_000_000_000,
         truths: BTreeMap::new(),
         is_cut_off: false,
+        targets: BTreeMap::new(),
         due: BTreeMap::new(),
         begun: BTreeMap::new(),
         tallies: BTreeMap::new(),
         latencies: BTreeMap::new(),
         disturbances: plan.disturbances,
         is_settled: false,
+        is_touched: true,
         step_at: None,
         hash: DefaultHasher::new(),
         story: Story::default(),
@@ -136,7 +141,7 @@ impl World<'_> {
         let names: Vec<BackendName> = self.control.views().map(|view| view.name).collect();
         self.truths = names.into_iter().map(|name| (name, Truth::Well)).collect();
         self.step()?;
-        self.after(1000, Happening::Period);
+        self.after(self.plan.unit, Happening::Period);
         self.after(self.plan.calm, Happening::Disturb);
         while let Some(Reverse((at, number))) = self.queue.pop() {
             self.now = at;
@@ -176,16 +181,18 @@ impl World<'_> {
         self.number
     }
 
+    fn tell(&self, line: std::fmt::Arguments<'_>) {
+        if let Some(tell) = self.tell {
+            tell(self.now, &line.to_string());
+        }
+    }
+
     fn moment(&self) -> Moment {
         Moment { clock: self.now, wall: (self.now as i64 + self.wall).max(0) as u64 }
     }
 
-    fn target(&self, backend: &BackendName) -> Option<Target> {
-        self.control.target_of(backend)
-    }
-
     fn check(&mut self, backend: &BackendName) {
-        let Some(target) = self.target(backend) else {
+        let Some(target) = self.targets.get(backend).cloned() else {
             self.due.remove(backend);
             return;
         };
@@ -232,8 +239,8 @@ impl World<'_> {
     fn deliver(&mut self, result: CheckResult) {
         let backend = result.backend.clone();
         let before = self.control.pace(&backend);
-        (self.tell)(self.now, &format!("{} {:?}", result.backend, result.outcome));
-        let limits = Promises::limits(&result, &self.control);
+        self.tell(format_args!("{} {:?}", result.backend, result.outcome));
+        let limits = self.promises.limits(&result, &self.control);
         self.tally(&result);
         self.story.results += 1;
         self.take(&Input::Checked(result.clone()));
@@ -242,7 +249,7 @@ impl World<'_> {
         }
         // A pace that is faster now moves the next check.
         if self.control.pace(&backend) != before
-            && let Some(target) = self.target(&backend)
+            && let Some(target) = self.targets.get(&backend).cloned()
         {
             self.plan_check(&backend, &target);
         }
@@ -279,7 +286,7 @@ impl World<'_> {
         let step = self.control.step(self.moment());
         self.story.steps += 1;
         for event in &step.events {
-            (self.tell)(self.now, &format!("{event:?}"));
+            self.tell(format_args!("{event:?}"));
             let Some(backend) = event.backend else { continue };
             self.story.changes += 1;
             (self.now, backend, &event.service, &event.to).hash(&mut self.hash);
@@ -288,44 +295,45 @@ impl World<'_> {
         if let Some(next) = step.next {
             self.step_within(next - self.now);
         }
-        self.follow_targets();
+        if !step.events.is_empty() || self.is_touched {
+            self.is_touched = false;
+            self.follow_targets();
+        }
         Ok(())
     }
 
     /// Begins checks of backends that are new, and ends those of others.
     fn follow_targets(&mut self) {
-        let targets = self.control.targets();
-        for target in &targets {
-            if !self.due.contains_key(&target.backend) {
-                let first = self.random.u64(0..100);
-                let happening = Happening::Check(target.backend.clone(), self.number + 1);
-                let number = self.after(first, happening);
-                self.due.insert(target.backend.clone(), number);
-            }
+        let targets = self.control.targets().into_iter();
+        self.targets = targets.map(|target| (target.backend.clone(), target)).collect();
+        let new: Vec<BackendName> =
+            self.targets.keys().filter(|name| !self.due.contains_key(*name)).cloned().collect();
+        for name in new {
+            let first = self.random.u64(0..100);
+            let number = self.after(first, Happening::Check(name.clone(), self.number + 1));
+            self.due.insert(name, number);
         }
-        self.due.retain(|name, _| targets.iter().any(|target| target.backend == *name));
+        self.due.retain(|name, _| self.targets.contains_key(name));
     }
 
     fn observe(&mut self) {
-        self.after(1000, Happening::Period);
+        self.after(self.plan.unit, Happening::Period);
         let mut seen = Observations::new();
-        for service in self.control.services().values().filter(|it| it.watches_traffic()) {
-            let views = self.control.views_of(service);
-            let of_service = seen.entry(service.name.clone()).or_default();
-            for view in views {
-                let attempts = u32::from(view.serving_weight() > 0) * self.random.u32(5..20);
-                let truth = self.truths.get(&view.name).copied().unwrap_or(Truth::Well);
-                let is_reached = !self.is_cut_off;
-                let attempts = if is_reached { attempts } else { 0 };
-                let failures = truth.failures(&mut self.random, attempts);
-                let observation = Observation {
-                    checks: self.tallies.remove(&view.name).unwrap_or_default(),
-                    check_latency: self.latencies.remove(&view.name),
-                    traffic: Tally { attempts, failures },
-                    handshake: None,
-                };
-                of_service.insert(view.name.address, observation);
+        for (name, truth) in &self.truths {
+            if !self.control.services()[&name.service].watches_traffic() {
+                continue;
             }
+            let takes_flows = self.promises.taking.get(name).is_some_and(|takes| *takes);
+            let is_reached = takes_flows && !self.is_cut_off;
+            let attempts = if is_reached { self.random.u32(5..20) } else { 0 };
+            let failures = truth.failures(&mut self.random, attempts);
+            let observation = Observation {
+                checks: self.tallies.remove(name).unwrap_or_default(),
+                check_latency: self.latencies.remove(name),
+                traffic: Tally { attempts, failures },
+                handshake: None,
+            };
+            seen.entry(name.service.clone()).or_default().insert(name.address, observation);
         }
         if !seen.is_empty() {
             self.take(&Input::Observed(seen));
@@ -334,6 +342,7 @@ impl World<'_> {
 
     fn disturb(&mut self, jumps: bool) {
         self.disturbances -= 1;
+        self.is_touched = true;
         // Now and then all at once.
         let storm = if self.random.u8(0..8) == 0 { self.random.u32(5..30) } else { 1 };
         (0..storm).for_each(|_| self.change_something(jumps));
@@ -352,7 +361,7 @@ impl World<'_> {
         match self.random.u8(0..16) {
             0..=8 => {
                 let truth = Truth::draw(&mut self.random);
-                (self.tell)(self.now, &format!("{name} is {truth:?}"));
+                self.tell(format_args!("{name} is {truth:?}"));
                 self.promises.changed(&name, self.now);
                 self.truths.insert(name, truth);
             }
@@ -373,7 +382,7 @@ impl World<'_> {
     }
 
     fn cut_off(&mut self, is_cut_off: bool) {
-        (self.tell)(self.now, if is_cut_off { "the uplink is cut" } else { "the uplink is whole" });
+        self.tell(format_args!("the uplink is {}", if is_cut_off { "cut" } else { "whole" }));
         self.is_cut_off = is_cut_off;
         self.promises.cut_off(self.now);
     }
@@ -386,7 +395,7 @@ impl World<'_> {
             3 => Command::SetWeight(name.clone(), None),
             _ => Command::SetMode(name.clone(), Mode::Ready),
         };
-        (self.tell)(self.now, &format!("an operator: {command:?}"));
+        self.tell(format_args!("an operator: {command:?}"));
         self.promises.changed(name, self.now);
         self.control.operate(command).expect("it is there");
     }
@@ -401,7 +410,7 @@ impl World<'_> {
             }),
             ..Default::default()
         };
-        let generation = self.target(name).map_or(0, |target| target.generation);
+        let generation = self.control.generation(name).unwrap_or_default();
         let result =
             lb_userspace::health::AgentResult { backend: name.clone(), generation, word: Ok(word) };
         // Services of seeds have no agents: it must be ignored.
@@ -410,7 +419,7 @@ impl World<'_> {
 
     /// A backend goes and another of its name comes: what is on its way of the first must not count.
     fn replace(&mut self, name: &BackendName) {
-        (self.tell)(self.now, &format!("{name} is replaced"));
+        self.tell(format_args!("{name} is replaced"));
         let priority = self.control.views().find(|view| view.name == *name);
         let priority = priority.map_or(0, |view| view.priority);
         self.control.operate(Command::RemoveBackend(name.clone())).expect("it is there");

@@ -180,6 +180,8 @@ fn the_demos_configuration_needs_little_memory() {
     let mut site = Site::new(4);
     let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("demo/ipip.toml");
     site.write_config(&std::fs::read_to_string(demo).unwrap());
+    // Checks take the tunnel too.
+    site.open_tunnels();
     site.start_lbd();
     site.until_all_are("up");
     let status = site.json(&["status"]);

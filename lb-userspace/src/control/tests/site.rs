@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     config::Config,
-    control::{Control, Input, Memory, Moment, State},
+    control::{Control, Input, Memory, Moment, State, Urgency},
     event::{Event, EventKind},
     health::{CheckFailure, CheckResult},
     model::BackendName,
@@ -80,8 +80,10 @@ impl Site {
         let target = targets.into_iter().find(|target| target.backend == backend);
         let generation = target.expect("a target").generation;
         let result = CheckResult { backend, generation, outcome, weight: None };
-        self.control.take(&Input::Checked(result), self.at());
-        self.step();
+        // As the daemon does: nothing is put in force that is no news.
+        if self.control.take(&Input::Checked(result), self.at()) != Urgency::None {
+            self.step();
+        }
     }
 
     pub(super) fn fall(&mut self, number: u8) {

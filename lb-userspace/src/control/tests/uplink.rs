@@ -39,6 +39,24 @@ fn one_that_is_silent_among_others_goes_down() {
 }
 
 #[test]
+fn who_went_down_before_it_was_clear_comes_back() {
+    let mut site = Site::new(3, "");
+    (0..3).for_each(|_| site.silence(0));
+    assert_eq!(site.states(), [Down, Up, Up], "the others are not checked as often");
+    site.silence(1);
+    assert_eq!(site.states(), [Down, Up, Up]);
+    // Nobody has been heard since the first one failed.
+    (0..3).for_each(|_| site.silence(2));
+    assert_eq!(site.states(), [Up, Up, Up]);
+    // One that was silent among others that were heard stays down.
+    site.pass(1);
+    (0..3).for_each(|_| site.silence(0));
+    site.pass(2);
+    (1..3).for_each(|number| (0..3).for_each(|_| site.silence(number)));
+    assert_eq!(site.states(), [Down, Up, Up]);
+}
+
+#[test]
 fn without_a_link_failures_count_for_nothing() {
     let mut site = Site::new(1, "");
     site.control.take(&Input::Unplugged(true), site.at());
