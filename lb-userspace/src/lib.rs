@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod config;
+mod confine;
 pub mod control;
 pub mod daemon;
 pub mod datapath;

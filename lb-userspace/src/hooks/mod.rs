@@ -3,7 +3,6 @@
 //! Each hook has a queue and a task of its own: one that hangs delays neither the daemon, which only
 //! puts events in queues, nor the others.
 
-mod confine;
 mod counts;
 mod queue;
 mod rate;

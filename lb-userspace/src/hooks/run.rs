@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Outcome, confine};
+use super::Outcome;
 use crate::event::Told;
 
 /// Bytes that are kept of what a program says; it may say more.
@@ -60,7 +60,7 @@ fn command(program: &Path, arguments: &[String], told: &Told) -> Command {
     command.args(arguments).env_clear().envs(environment(told)).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // SAFETY: between fork and exec it makes system calls and nothing else.
-    unsafe { command.pre_exec(confine::give_up) };
+    unsafe { command.pre_exec(crate::confine::give_up) };
     let mut command = Command::from(command);
     command.kill_on_drop(true);
     command

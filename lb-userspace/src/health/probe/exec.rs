@@ -103,6 +103,8 @@ fn command(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    // SAFETY: what it calls between fork and exec are system calls, and nothing else.
+    unsafe { command.pre_exec(crate::confine::give_up) };
     command
 }
 

@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{
+    BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{
     TlsAcceptor,
@@ -97,14 +99,30 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("names");
         params.not_after = date_time_ymd(until, 12, 31);
         let leaf = params.signed_by(&key, &self.issuer).expect("signed");
-        let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_no_client_auth()
-            .with_single_cert(vec![leaf.der().clone()], key)
-            .expect("certificate");
-        config.alpn_protocols = speaks.iter().map(|name| name.to_vec()).collect();
-        TlsAcceptor::from(Arc::new(config))
+        acceptor(&leaf, &key, speaks)
     }
+}
+
+/// What a server with this name needs whose certificate nobody else has issued, valid until the end
+/// of a year, and that certificate as PEM. As `openssl req -x509` makes it, it says of itself that it
+/// may issue others.
+pub(super) fn self_signed(name: &str, until: i32) -> (TlsAcceptor, String) {
+    let key = KeyPair::generate().expect("key");
+    let mut params = CertificateParams::new([name.to_owned()]).expect("names");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.not_after = date_time_ymd(until, 12, 31);
+    let certificate = params.self_signed(&key).expect("signed");
+    (acceptor(&certificate, &key, &[]), certificate.pem())
+}
+
+fn acceptor(certificate: &Certificate, key: &KeyPair, speaks: &[&[u8]]) -> TlsAcceptor {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .expect("certificate");
+    config.alpn_protocols = speaks.iter().map(|name| name.to_vec()).collect();
+    TlsAcceptor::from(Arc::new(config))
 }

@@ -15,6 +15,7 @@ mod icmp;
 mod tcp;
 mod tls;
 mod tls_config;
+mod tls_listed;
 mod udp;
 
 use std::time::Duration;

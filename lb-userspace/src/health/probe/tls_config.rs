@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-use super::tls::Within;
+use super::{tls::Within, tls_listed::Listed};
 use crate::{health::CheckFailure, model::TlsOptions};
 
 /// What of the options decides on a configuration.
@@ -88,7 +88,10 @@ async fn make(
             let verifier = Arc::new(AnyCertificate(provider));
             builder.dangerous().with_custom_certificate_verifier(verifier)
         }
-        (true, Some(file)) => builder.with_root_certificates(roots_of(file).await?),
+        (true, Some(file)) => {
+            let verifier = Arc::new(listed(file, provider).await?);
+            builder.dangerous().with_custom_certificate_verifier(verifier)
+        }
         (true, None) => builder.with_root_certificates(roots_of_this_machine().await?),
     };
     let mut config = builder.with_no_client_auth();
@@ -98,14 +101,17 @@ async fn make(
     Ok(config)
 }
 
-async fn roots_of(file: &Path) -> Result<RootCertStore, CheckFailure> {
+/// Trusts the certificates of a file, and whom these trust.
+async fn listed(file: &Path, provider: Arc<CryptoProvider>) -> Result<Listed, CheckFailure> {
     let text = tokio::fs::read(file).await.map_err(|error| unreadable(file, &error))?;
-    let mut roots = RootCertStore::empty();
+    let (mut certificates, mut roots) = (Vec::new(), RootCertStore::empty());
     for certificate in CertificateDer::pem_slice_iter(&text) {
-        let added = certificate.ok().and_then(|certificate| roots.add(certificate).ok());
-        added.ok_or_else(|| not_pem(file, "holds what is no certificate"))?;
+        let certificate =
+            certificate.ok().filter(|certificate| roots.add(certificate.clone()).is_ok());
+        certificates
+            .push(certificate.ok_or_else(|| not_pem(file, "holds what is no certificate"))?);
     }
-    if roots.is_empty() { Err(not_pem(file, "holds no certificate")) } else { Ok(roots) }
+    Listed::new(certificates, roots, provider).map_err(|_| not_pem(file, "holds no certificate"))
 }
 
 fn not_pem(file: &Path, what: &str) -> CheckFailure {

@@ -5,7 +5,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::health::probe::fixture::{
-    Authority, SHORT, endpoint, enough, fails_in_time, left_behind, serve,
+    Authority, SHORT, endpoint, enough, fails_in_time, left_behind, self_signed, serve,
 };
 
 const FAR: i32 = 2999;
@@ -92,6 +92,34 @@ async fn faults_of_certificates_are_named() {
     let failure = failure(good, &stranger).await;
     assert!(failure.is_local(), "{failure}");
     assert!(failure.to_string().contains("ca.pem cannot be read: No such file"), "{failure}");
+}
+
+/// Else nobody who made a certificate with `openssl req -x509` could have it verified.
+#[tokio::test]
+async fn a_certificate_that_is_in_the_file_itself_is_trusted() {
+    let trust = Trust::new();
+    let file = |pem: &str| {
+        let path = trust.folder.path().join(format!("{}.pem", pem.len()));
+        std::fs::write(&path, pem).expect("written");
+        Some(path)
+    };
+    let (acceptor, own) = self_signed("www.example.com", FAR);
+    let remote = server(acceptor).await;
+    let (acceptor, expired) = self_signed("www.example.com", 2020);
+    let old = server(acceptor).await;
+    let stranger = server(self_signed("www.example.com", FAR).0).await;
+    let both = TlsOptions { ca_file: file(&(own + &expired)), ..trust.options("www.example.com") };
+    check(&endpoint(remote), &both, &enough()).await.expect("it is in the file");
+    let other_name = TlsOptions { server_name: Some("www.example.net".to_owned()), ..both.clone() };
+    for (remote, options, expected) in [
+        (remote, &other_name, "the certificate is not for www.example.net"),
+        (old, &both, "the certificate has expired"),
+    ] {
+        let failure = failure(remote, options).await;
+        assert_eq!(failure.to_string(), format!("TLS failed: {expected}"));
+    }
+    let failure = failure(stranger, &both).await;
+    assert!(matches!(failure, CheckFailure::Tls(_)), "{failure}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! What a program that a hook runs must not inherit of lbd: its capabilities.
+//! What a program that a hook or a check runs must not inherit of lbd: its capabilities.
 
 use std::io;
 
@@ -23,7 +23,7 @@ const VERSION_3: u32 = 0x2008_0522;
 /// Gives up all capabilities for good, also those that an exec would bring to root or a program
 /// with the set-user-ID bit, asks to be killed when lbd ends, and is no dearer than others when
 /// memory runs out. For the time between fork and exec: makes system calls and nothing else.
-pub(super) fn give_up() -> io::Result<()> {
+pub(crate) fn give_up() -> io::Result<()> {
     // SAFETY: prctl with these options takes numbers only.
     unsafe {
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
