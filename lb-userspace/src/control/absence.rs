@@ -249,7 +249,8 @@ fn oldest(
     by_age.into_iter().take(count).map(|(_, name)| name.clone()).collect()
 }
 
-fn rename_keys<T>(
+/// The same under other names; `None` is the end of it.
+pub(super) fn rename_keys<T>(
     map: &mut BTreeMap<BackendName, T>,
     renamed: impl Fn(&ServiceName) -> Option<ServiceName>,
 ) {

@@ -32,6 +32,7 @@ use std::{
 };
 
 use lb_common::Forward;
+use serde::{Deserialize, Serialize};
 
 pub use absence::Fate;
 pub use error::ControlError;
@@ -110,8 +111,20 @@ pub struct Memory {
     pub health: BTreeMap<BackendName, Health>,
     /// The last good answer of each registry.
     pub registered: BTreeMap<ServiceName, Snapshot>,
+    /// What backends asked for.
+    pub asked: Asked,
     /// What is usual for the backends of each service at which hour, where that is learned.
     pub history: BTreeMap<ServiceName, History>,
+}
+
+/// What backends have asked for by themselves.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Asked {
+    /// What agents said last.
+    pub agents: BTreeMap<BackendName, AgentWord>,
+    /// Weights that checks asked for.
+    pub weights: BTreeMap<BackendName, WeightAdvice>,
 }
 
 impl Control {
@@ -127,8 +140,8 @@ impl Control {
             health: memory.health,
             generations: BTreeMap::new(),
             next_generation: 1,
-            advice: BTreeMap::new(),
-            agents: BTreeMap::new(),
+            advice: memory.asked.weights,
+            agents: memory.asked.agents,
             outliers: BTreeMap::new(),
             history: memory.history,
             returns: Returns::default(),
@@ -168,6 +181,12 @@ impl Control {
     #[must_use]
     pub const fn health(&self) -> &BTreeMap<BackendName, Health> {
         &self.health
+    }
+
+    /// What backends have asked for.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        Asked { agents: self.agents.clone(), weights: self.advice.clone() }
     }
 
     /// The services in force by name.

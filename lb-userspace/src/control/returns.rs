@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::model::{BackendName, Damping, Recovery, SlowStart};
+use super::absence::rename_keys;
+use crate::model::{BackendName, Damping, Recovery, ServiceName, SlowStart, Trial};
 
 /// Backends that are or were out for their health. Times are in milliseconds of a clock that only
 /// goes forward.
@@ -99,7 +100,7 @@ impl Returns {
     /// Whether a backend is back on trial.
     pub(super) fn is_on_trial(&self, name: &BackendName, rules: &Recovery, now: u64) -> bool {
         let since = self.backends.get(name).and_then(|known| known.back_since);
-        let over = |trial: &crate::model::Trial| {
+        let over = |trial: &Trial| {
             since.is_some_and(|since| now.saturating_sub(since) < millis(trial.duration))
         };
         rules.trial.as_ref().is_some_and(over)
@@ -120,6 +121,11 @@ impl Returns {
         let (begin, step) = (since + trial, step(&slow));
         let next = begin + ((now - begin) / step + 1) * step;
         (now < begin + millis(slow.duration)).then(|| next.min(begin + millis(slow.duration)))
+    }
+
+    /// What is known of services goes on under other names; `None` is the end of it.
+    pub(super) fn rename(&mut self, renamed: impl Fn(&ServiceName) -> Option<ServiceName>) {
+        rename_keys(&mut self.backends, renamed);
     }
 
     /// Forgets backends that are gone.

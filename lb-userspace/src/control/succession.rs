@@ -5,7 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use lb_common::ServiceKey;
 
-use super::{BackendView, Control, ControlError, Intents, State, has_registry, operator};
+use super::{
+    BackendView, Control, ControlError, Intents, State, absence::rename_keys, has_registry,
+    operator,
+};
 use crate::{
     config::Config,
     health::{Health, HealthState},
@@ -45,6 +48,13 @@ impl Control {
         };
         self.absences.rename(renamed);
         self.openings.rename(renamed);
+        self.returns.rename(renamed);
+        rename_keys(&mut self.agents, renamed);
+        rename_keys(&mut self.advice, renamed);
+        rename_services(&mut self.outliers, renamed);
+        rename_services(&mut self.history, renamed);
+        rename_services(&mut self.turns, renamed);
+        rename_services(&mut self.standings, renamed);
         self.forget_strangers();
         self.presume_still_up(&serving);
         Ok(())
@@ -135,6 +145,14 @@ impl Control {
             self.openings.presume_open(&backend.service);
         }
     }
+}
+
+fn rename_services<T>(
+    map: &mut BTreeMap<ServiceName, T>,
+    renamed: impl Fn(&ServiceName) -> Option<ServiceName>,
+) {
+    let renamed = |(name, value): (ServiceName, T)| Some((renamed(&name)?, value));
+    *map = std::mem::take(map).into_iter().filter_map(renamed).collect();
 }
 
 /// The same answers with no more than so many backends in all.

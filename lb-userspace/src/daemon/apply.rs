@@ -42,6 +42,11 @@ impl Daemon {
         self.checker.reconcile(targets);
         self.checker.reconcile_agents(self.control.agent_targets());
         self.sources.reconcile(self.control.sources());
+        let asked = self.control.asked();
+        if asked != self.asked {
+            self.remember("asked", |state, _| state.set_asked(&asked));
+            self.asked = asked;
+        }
         if !step.events.is_empty() {
             self.remember("health", |state, control| state.set_health(control.health()));
             let control = &self.control;

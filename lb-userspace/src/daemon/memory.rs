@@ -78,6 +78,7 @@ const HEALTH: &str = "health.json";
 const REGISTERED: &str = "registered.json";
 const APPLIED: &str = "applied.json";
 const HISTORY: &str = "history.json";
+const ASKED: &str = "asked.json";
 
 impl StateDir {
     /// Makes and locks the directory.
@@ -115,6 +116,7 @@ impl StateDir {
             health: self.read_derived(HEALTH)?.unwrap_or_default(),
             registered: self.read(REGISTERED)?.unwrap_or_default(),
             history: self.read_derived(HISTORY)?.unwrap_or_default(),
+            asked: self.read_derived(ASKED)?.unwrap_or_default(),
         })
     }
 
@@ -135,6 +137,11 @@ impl StateDir {
                 _ => Ok(()),
             },
         }
+    }
+
+    /// Writes down what backends asked for.
+    pub fn set_asked(&self, asked: &impl Serialize) -> Result<(), MemoryError> {
+        self.write(ASKED, asked)
     }
 
     /// Writes down what is usual for backends.

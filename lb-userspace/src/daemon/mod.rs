@@ -37,7 +37,7 @@ use std::{
 use lb_common::ServiceKey;
 
 use crate::{
-    control::Control,
+    control::{Asked, Control},
     datapath::Datapath,
     health::Checker,
     hooks::Hooks,
@@ -66,6 +66,8 @@ struct Daemon {
     /// Whether none of them has a link.
     is_unplugged: bool,
     checks: BTreeMap<BackendName, CheckMetrics>,
+    /// What backends asked for, as it was last written down.
+    asked: Asked,
     registries: BTreeMap<ServiceName, Registry>,
     /// Services with disputed slots, and when they last changed.
     disputes: BTreeMap<ServiceKey, Instant>,

@@ -192,6 +192,7 @@ fn build(
     let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
     let flow_count = datapath.flow_count().map_err(DatapathError::from)?;
     Ok(Daemon {
+        asked: control.asked(),
         control,
         datapath,
         state,

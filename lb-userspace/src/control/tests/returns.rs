@@ -157,3 +157,19 @@ fn the_pace_follows_the_judgement() {
     site.wait(Duration::from_secs(2).as_millis() as u64);
     assert_eq!(site.states()[0], Down);
 }
+
+#[test]
+fn another_name_of_the_service_changes_nothing() {
+    use crate::config::Config;
+
+    let lines = "[service.recovery]\nslow_start = \"20s\"";
+    let mut site = Site::new(2, lines);
+    site.fall(0);
+    site.rise(0);
+    site.wait(10_000);
+    assert_eq!(site.weights(), [50, 100]);
+    let text = Site::text(2, lines).replace("\"web\"", "\"www\"");
+    site.control.reload(Config::parse("lb.toml", &text).expect("valid")).expect("room");
+    site.step();
+    assert_eq!(site.weights(), [50, 100]);
+}

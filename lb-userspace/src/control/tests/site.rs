@@ -21,14 +21,7 @@ pub(super) struct Site {
 impl Site {
     /// So many backends; `lines` are tables below the service.
     pub(super) fn new(backends: u8, lines: &str) -> Self {
-        let mut text = format!(
-            "[daemon]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"web\"\nvip = \"10.200.0.1\"\n\
-             port = 80\nforward = \"l2\"\n[service.health_check]\ntype = \"tcp\"\ninterval = \"1s\"\n\
-             rise = 2\nfall = 3\n{lines}\n"
-        );
-        for number in 0..backends {
-            text += &format!("[[service.backend]]\naddress = \"10.0.1.{}\"\n", 11 + number);
-        }
+        let text = Self::text(backends, lines);
         let config = Config::parse("lb.toml", &text).expect("valid");
         let mut control = Control::new(config, Memory::default()).expect("room");
         for address in control.addresses() {
@@ -39,6 +32,19 @@ impl Site {
         (0..backends).for_each(|number| site.pass(number));
         site.events.clear();
         site
+    }
+
+    /// The configuration.
+    pub(super) fn text(backends: u8, lines: &str) -> String {
+        let mut text = format!(
+            "[daemon]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"web\"\nvip = \"10.200.0.1\"\n\
+             port = 80\nforward = \"l2\"\n[service.health_check]\ntype = \"tcp\"\ninterval = \"1s\"\n\
+             rise = 2\nfall = 3\n{lines}\n"
+        );
+        for number in 0..backends {
+            text += &format!("[[service.backend]]\naddress = \"10.0.1.{}\"\n", 11 + number);
+        }
+        text
     }
 
     pub(super) fn name(number: u8) -> BackendName {
