@@ -321,6 +321,12 @@ impl Control {
         view::backends(self, service)
     }
 
+    /// Whether a service has waited for its backends long enough.
+    #[must_use]
+    pub fn is_open(&self, service: &ServiceName) -> bool {
+        self.openings.is_open(service)
+    }
+
     /// The backends of one service, and how it stands.
     #[must_use]
     pub fn views_and_standing(&self, service: &Service) -> (Vec<BackendView>, Standing) {

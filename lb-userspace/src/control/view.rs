@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     health::{AgentWord, Health},
-    model::{Backend, BackendName, InitialState, Priority, Service, Weight},
+    model::{Backend, BackendName, InitialState, LastResort, Priority, Quorum, Service, Weight},
 };
 
 /// Where a backend comes from.
@@ -71,11 +71,14 @@ pub(super) type Arranged = (Vec<BackendView>, Standing);
 /// The same, and how the service stands.
 pub(super) fn arranged(control: &Control, service: &Service) -> Arranged {
     let mut views = judged(control, service);
+    let mut rules = service.quorum;
     if control.openings.is_waiting(&service.name) {
         openings::wait(&mut views);
+        // That too few are well is not known before all are judged.
+        rules = Quorum { panic_threshold: 0, last_resort: LastResort::None, ..rules };
     }
     let before = control.turns.get(&service.name);
-    let standing = quorum::arrange(&mut views, &service.quorum, before);
+    let standing = quorum::arrange(&mut views, &rules, before);
     (views, standing)
 }
 

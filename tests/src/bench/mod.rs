@@ -6,6 +6,7 @@
 mod cases;
 mod checks;
 mod harness;
+mod health;
 mod report;
 mod tables;
 
@@ -16,6 +17,7 @@ use anyhow::Context as _;
 pub use cases::{Case, Family, Kind, Proto};
 pub use checks::{Checks, answer, checks};
 use harness::Harness;
+pub use health::{Health, health};
 use report::{Report, Row};
 pub use tables::{Plan, tables};
 

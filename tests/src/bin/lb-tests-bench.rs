@@ -52,6 +52,15 @@ enum What {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
         seconds: u64,
     },
+    /// How soon a backend that is cut off gets no new flow, and how soon it is back.
+    Health {
+        /// Also write the figures as JSON.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// How many times a backend is cut off.
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        trials: u16,
+    },
     /// Answers the checks: the measuring process starts it.
     #[command(hide = true)]
     AnswerChecks,
@@ -68,6 +77,7 @@ fn main() -> ExitCode {
             let time = Duration::from_secs(seconds);
             bench::checks(bench::Checks { targets, interval, time }, json.as_deref())
         }
+        What::Health { json, trials } => bench::health(bench::Health { trials }, json.as_deref()),
         What::AnswerChecks => bench::answer(),
     };
     match done {

@@ -207,7 +207,9 @@ impl Promises {
             if views.iter().any(|view| view.effective.state.takes_flows()) {
                 serving.insert(service.name.clone());
             }
-            self.look_at_panic(rules, &views, now)?;
+            if control.is_open(&service.name) {
+                self.look_at_panic(rules, &views, now)?;
+            }
             look_at_ejections(rules, &views, now)?;
             for view in &views {
                 self.taking.insert(view.name.clone(), view.serving_weight() > 0);

@@ -79,3 +79,14 @@ fn a_service_says_when_it_loses_its_quorum() {
     site.rise(1);
     assert_eq!(site.told(EventKind::ServiceState), ["down", "up"]);
 }
+
+#[test]
+fn a_service_that_is_new_does_not_panic_before_all_are_judged() {
+    let mut site = Site::unchecked(3, "[service.quorum]\npanic_threshold = \"50%\"");
+    site.refuse(0);
+    assert_eq!(site.states(), [Down, State::Starting, State::Starting]);
+    site.pass(1);
+    site.pass(2);
+    assert_eq!(site.states(), [Down, Up, Up]);
+    assert_eq!(site.told(EventKind::Panic), [""; 0]);
+}

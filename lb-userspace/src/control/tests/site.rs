@@ -21,6 +21,14 @@ pub(super) struct Site {
 impl Site {
     /// So many backends; `lines` are tables below the service.
     pub(super) fn new(backends: u8, lines: &str) -> Self {
+        let mut site = Self::unchecked(backends, lines);
+        (0..backends).for_each(|number| site.pass(number));
+        site.events.clear();
+        site
+    }
+
+    /// The same, before anybody was checked.
+    pub(super) fn unchecked(backends: u8, lines: &str) -> Self {
         let text = Self::text(backends, lines);
         let config = Config::parse("lb.toml", &text).expect("valid");
         let mut control = Control::new(config, Memory::default()).expect("room");
@@ -29,8 +37,6 @@ impl Site {
         }
         let mut site = Self { control, now: 0, events: Vec::new() };
         site.step();
-        (0..backends).for_each(|number| site.pass(number));
-        site.events.clear();
         site
     }
 
