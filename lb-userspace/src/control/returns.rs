@@ -73,18 +73,17 @@ impl Returns {
     /// The part of its weight that a backend has until it is fully back.
     pub(super) fn share(&self, name: &BackendName, rules: &Recovery, now: u64) -> Option<Share> {
         let since = self.backends.get(name)?.back_since?;
-        let elapsed = Duration::from_millis(now.saturating_sub(since));
-        let mut over = Duration::ZERO;
+        let mut begin = since;
         if let Some(trial) = rules.trial {
-            if elapsed < trial.duration {
+            begin += millis(trial.duration);
+            if now < begin {
                 let reason = format!("on trial for {}", spoken(trial.duration));
                 return Some(Share { percent: trial.weight, reason });
             }
-            over = trial.duration;
         }
         let slow = rules.slow_start?;
-        let elapsed = elapsed.saturating_sub(over);
-        (elapsed < slow.duration).then(|| Share {
+        let elapsed = last_step(&slow, now).saturating_sub(begin);
+        (elapsed < millis(slow.duration)).then(|| Share {
             percent: percent(&slow, elapsed),
             reason: format!("slow start of {}", spoken(slow.duration)),
         })
@@ -117,10 +116,9 @@ impl Returns {
         if now < since + trial {
             return Some(since + trial);
         }
-        let slow = rules.slow_start?;
-        let (begin, step) = (since + trial, step(&slow));
-        let next = begin + ((now - begin) / step + 1) * step;
-        (now < begin + millis(slow.duration)).then(|| next.min(begin + millis(slow.duration)))
+        let (slow, begin) = (rules.slow_start?, since + trial);
+        let last = last_step(&slow, now);
+        (last.saturating_sub(begin) < millis(slow.duration)).then(|| last + step(&slow))
     }
 
     /// What is known of services goes on under other names; `None` is the end of it.
@@ -176,10 +174,14 @@ fn step(slow: &SlowStart) -> u64 {
     millis(slow.duration / STEPS).max(100)
 }
 
-/// Percent of the weight after a time, which grows in steps.
-fn percent(slow: &SlowStart, elapsed: Duration) -> u8 {
-    let step = step(slow);
-    let elapsed = millis(elapsed) / step * step;
+/// When the weight grew last. All backends grow at the same times, so that a thousand of them that
+/// come back are twenty changes of tables and not twenty thousand.
+fn last_step(slow: &SlowStart, now: u64) -> u64 {
+    now - now % step(slow)
+}
+
+/// Percent of the weight after so many milliseconds.
+fn percent(slow: &SlowStart, elapsed: u64) -> u8 {
     let part = elapsed as f64 / millis(slow.duration) as f64;
     let percent = (100.0 * part.powf(1.0 / slow.aggression)) as u8;
     percent.clamp(slow.from, 100)

@@ -173,3 +173,21 @@ fn another_name_of_the_service_changes_nothing() {
     site.step();
     assert_eq!(site.weights(), [50, 100]);
 }
+
+#[test]
+fn all_grow_at_the_same_times() {
+    let mut site = recovery("slow_start = \"20s\"");
+    for (number, wait) in [(0, 5300), (1, 400)] {
+        site.fall(number);
+        site.wait(wait);
+        site.rise(number);
+    }
+    let mut steps = 0;
+    while site.weights() != [100, 100] {
+        let next = site.control.next_deadline(site.now).expect("it goes on");
+        site.wait(next - site.now);
+        steps += 1;
+    }
+    // Twenty of weight, and those that have to do with flows.
+    assert!(steps < 30, "{steps}");
+}
