@@ -3,7 +3,6 @@
 pub mod api;
 pub mod cli;
 pub mod config;
-mod confine;
 pub mod control;
 pub mod daemon;
 pub mod datapath;
@@ -16,6 +15,7 @@ pub mod model;
 pub mod netlink;
 pub mod objects;
 pub mod outlier;
+mod programs;
 pub mod scaling;
 pub mod selection;
 pub mod source;

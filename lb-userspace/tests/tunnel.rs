@@ -8,18 +8,29 @@ mod namespace;
 #[path = "tunnel/world.rs"]
 mod world;
 
-use std::{slice, time::Duration};
+use std::{
+    net::{SocketAddr, UdpSocket},
+    slice,
+    time::Duration,
+};
 
 use lb_common::Forward;
-use lb_userspace::health::TunnelPath;
-use tokio::time::sleep;
+use lb_userspace::{
+    health::{CheckFailure, Checker, Target, TunnelCounts, TunnelPath},
+    model::{HealthCheck, Probe, UdpProbe},
+};
+use nix::{
+    errno::Errno,
+    sys::socket::{setsockopt, sockopt},
+};
+use tokio::{sync::mpsc, time::sleep};
 
 use self::{
     far_end::{FarEnd, Outer},
     namespace::Cable,
     world::{
-        BACKEND, VIP, address, block_on, check_tcp, check_udp, serve, settled, wait_for_route,
-        world,
+        BACKEND, LIMIT, VIP, address, block_on, check_tcp, check_udp, serve, settled,
+        wait_for_route, world,
     },
 };
 
@@ -90,6 +101,99 @@ fn a_backend_without_the_service_address_fails() {
         assert!(far_end.has_seen_packets(), "the tunnels were opened");
         path.close().await.expect("closed");
     });
+}
+
+/// `SO_BINDTODEVICE` needs no capability.
+#[test]
+fn others_cannot_send_through_the_tunnels() {
+    let world = world();
+    let far_end = FarEnd::open(&world.far, GUE_PORT);
+    serve(&world.far);
+    block_on(&world.near, async || {
+        let path = TunnelPath::open(GUE_PORT, &[]).expect("a path");
+        let tunnels = path.tunnels();
+        let check = check_udp(&*tunnels, BACKEND[0], Forward::Ipip, VIP[0]);
+        let port = check.await.expect("passes");
+        let before = path.counts();
+        // From the check's own port, as it is closed, to whatever is behind the tunnel; and from
+        // another one to the service.
+        for (port, remote) in [
+            (port, (VIP[0], 81)),
+            (port, ("10.0.0.3", 80)),
+            (port, ("127.0.0.1", 80)),
+            (port ^ 1, (VIP[0], 80)),
+        ] {
+            let socket = UdpSocket::bind(("10.0.0.1", port)).expect("a free port");
+            let device = path.device();
+            setsockopt(&socket, sockopt::BindToDevice, &device.into()).expect("anybody may");
+            socket.send_to(b"boo", remote).expect("sent");
+        }
+        let expected = TunnelCounts { strange: before.strange + 4, ..before };
+        until(|| path.counts() == expected, "they are dropped").await;
+        // An exit is closed when its check is over, and a second has passed.
+        sleep(LIMIT + Duration::from_secs(1)).await;
+        check_again_from(port, &path);
+        let expected = TunnelCounts { strange: before.strange + 5, ..before };
+        until(|| path.counts() == expected, "it is dropped").await;
+        assert_eq!(far_end.seen(port).len(), 1);
+        path.close().await.expect("closed");
+    });
+}
+
+/// What a check has sent before, without its mark.
+fn check_again_from(port: u16, path: &TunnelPath) {
+    let socket = UdpSocket::bind(("10.0.0.1", port)).expect("a free port");
+    setsockopt(&socket, sockopt::BindToDevice, &path.device().into()).expect("anybody may");
+    socket.send_to(b"ping", (VIP[0], 80)).expect("sent");
+}
+
+/// Waits for what must come about soon; the number says only when to give up.
+async fn until(is_so: impl Fn() -> bool, what: &str) {
+    for _ in 0..500 {
+        if is_so() {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not yet: {what}");
+}
+
+/// Over IPv6, firewalls that reject say that it is forbidden, with the same error number as rules of
+/// this machine.
+#[test]
+fn who_forbids_a_connection_matters() {
+    let world = world();
+    world.far.sysctl("ipv6/conf/all/forwarding", "1");
+    world.far.ip("route add prohibit 2001:db8:9::/64\n");
+    world.near.ip("route add prohibit 2001:db8:a::/64\n");
+    block_on(&world.near, async || {
+        let by_network = CheckFailure::Unreachable(Errno::EACCES);
+        let here = CheckFailure::Local(Errno::EACCES);
+        for probe in [Probe::Tcp, Probe::Udp(UdpProbe::default())] {
+            for (host, expected) in [("2001:db8:9::1", &by_network), ("2001:db8:a::1", &here)] {
+                let outcome = outcome(&probe, SocketAddr::new(address(host), 80)).await;
+                assert_eq!(outcome.as_ref(), Err(expected), "{probe:?} {host}");
+            }
+        }
+    });
+}
+
+/// The first answer of a network without any way to go may come before the socket hears it; the
+/// second one comes a second later.
+async fn outcome(probe: &Probe, destination: SocketAddr) -> Result<Duration, CheckFailure> {
+    let (results, mut found) = mpsc::channel(1);
+    let mut checker = Checker::new(results, mpsc::channel(1).0);
+    checker.reconcile(vec![Target {
+        backend: format!("web/{}", destination.ip()).parse().expect("a name"),
+        generation: 1,
+        check: HealthCheck {
+            timeout: Duration::from_secs(10),
+            ..HealthCheck::new(probe.clone(), destination.port())
+        },
+        destination,
+        tunnel: None,
+    }]);
+    found.recv().await.expect("a result").outcome
 }
 
 #[test]

@@ -29,6 +29,11 @@ fn missing_panic_is_noticed() {
 }
 
 #[test]
+fn a_cut_uplink_that_nobody_notices_is_noticed() {
+    assert_eq!(noticed(Sabotage::Uplink), "a cut uplink is noticed");
+}
+
+#[test]
 fn a_story_told_again_is_the_same() {
     for seed in 0..3 {
         let [once, again] = [true, true].map(|jumps| run(seed, None, jumps, None));

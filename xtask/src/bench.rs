@@ -10,7 +10,7 @@ use crate::{
     setup,
 };
 
-/// Measure the packet path, the slot tables or the health checks
+/// Measure the packet path, the slot tables, the health checks or what follows from them
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
@@ -26,6 +26,8 @@ enum What {
     Tables(Options),
     /// How late thousands of health checks begin, what they cost and how evenly they come
     Checks(Checks),
+    /// How soon a backend that is cut off gets no new flow any more, and how soon it is back
+    Health(Health),
 }
 
 #[derive(Args)]
@@ -54,6 +56,16 @@ struct Checks {
     seconds: u64,
 }
 
+#[derive(Args)]
+struct Health {
+    /// Also write the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How many times a backend is cut off
+    #[arg(long, default_value_t = 20)]
+    trials: u16,
+}
+
 impl Bench {
     /// Builds the benchmark for speed and runs it.
     pub(crate) fn run(self) -> Result<ExitCode> {
@@ -62,6 +74,11 @@ impl Bench {
             What::Packet(options) => ("packet", "packet path", options.runs(), options.json),
             What::Tables(options) => ("tables", "slot tables", options.runs(), options.json),
             What::Checks(checks) => ("checks", "health checks", checks.plan(), checks.json),
+            What::Health(health) => {
+                build_programs()?;
+                let trials = format!("--trials={}", health.trials);
+                ("health", "cut off and back", vec![trials], health.json)
+            }
         };
         let mut command = cargo();
         command.args(["run", "--quiet", "--release", "-p", "lb-tests", "--bin", "lb-tests-bench"]);
@@ -73,6 +90,12 @@ impl Bench {
         run(step, &mut command)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The daemon and the command line beside the benchmark, for what measures them as they are.
+fn build_programs() -> Result<()> {
+    let step = "building lbd and lbctl";
+    run(step, cargo().args(["build", "--release", "-p", "lb-userspace", "--bins"]))
 }
 
 impl Options {

@@ -23,7 +23,7 @@ pub(crate) struct Simulate {
     #[arg(long, default_value_t = 0)]
     from: u64,
     /// Break this of the control core on purpose, to see that it is noticed: damping,
-    /// ejection-limit, fall or panic
+    /// ejection-limit, fall, panic or uplink
     #[arg(long, value_name = "PART")]
     broken: Option<String>,
     /// Tell the first seed's story line by line, instead of all

@@ -438,6 +438,12 @@ pub struct BackendItem {
     /// null where there is none, or it has said nothing yet.
     #[serde(default)]
     pub agent: Option<String>,
+    /// When its agent was last heard, in seconds since 1970; null if it never was since it is asked.
+    #[serde(default)]
+    pub agent_heard: Option<u64>,
+    /// Why its agent is not heard; null while it is, or there is none.
+    #[serde(default)]
+    pub agent_failure: Option<String>,
     /// What its traffic shows: why it is ejected, or has a part of its weight only; null if nothing
     /// speaks against it.
     #[serde(default)]

@@ -130,6 +130,7 @@ fn show(backend: &BackendItem) {
         backend.check_milliseconds.map(|took| format!(", last passed check took {took:.1} ms"));
     fact("health", format!("{health}{}", took.unwrap_or_default()));
     backend.agent.iter().for_each(|agent| fact("agent", agent.clone()));
+    backend.agent_failure.iter().for_each(|failure| fact("agent", unheard(backend, failure)));
     backend.traffic.iter().for_each(|traffic| fact("suspicion", traffic.clone()));
     fact("share", format!("{:.2} % of the slots", backend.slots_share * 100.0));
     fact("next hop", backend.next_hop.clone());
@@ -139,6 +140,12 @@ fn show(backend: &BackendItem) {
     );
     fact("traffic", traffic);
     checks(&backend.checks);
+}
+
+/// Why an agent is not heard, and since when.
+fn unheard(backend: &BackendItem, failure: &str) -> String {
+    let heard = backend.agent_heard.map_or_else(|| "never".to_owned(), since);
+    format!("not heard ({failure}), last heard: {heard}")
 }
 
 /// The last checks, the latest first.

@@ -1,9 +1,12 @@
 //! Taking in what checks and agents found.
 
-use super::{Control, Moment, Observations};
+use std::time::Duration;
+
+use super::{Control, Moment, Observations, uplink::Hearing};
 use crate::{
-    health::{AgentResult, CheckResult, HealthState, WeightAdvice},
-    model::{BackendName, HealthCheck},
+    health::{AgentResult, CheckFailure, CheckResult, HealthState, WeightAdvice},
+    model::{BackendName, Probe, UdpProbe},
+    netlink::Via,
 };
 
 /// Something that was found out about backends.
@@ -60,26 +63,46 @@ impl Control {
         let service = self.services.get(&backend.service);
         let Some(service) = service else { return false };
         let Some(check) = service.check_of(&backend.address) else { return false };
-        let is_on_trial = self.returns.is_on_trial(backend, &service.recovery, at.clock);
-        let mut check: HealthCheck = check.clone();
-        if is_on_trial {
-            check.fall = 1;
+        let mut rules = check.thresholds();
+        if self.returns.is_on_trial(backend, &service.recovery, at.clock) {
+            rules.fall = 1;
         }
         if matches!(outcome, Err(failure) if failure.is_local()) {
             return false;
         }
-        let is_silent = matches!(outcome, Err(failure) if failure.is_silent());
-        if !self.is_blamed(backend, is_silent, at.wall) {
-            check.fall = u32::MAX;
+        let hearing = self.hearing(backend, &check.probe, outcome);
+        if !self.is_blamed(backend, hearing, at.wall) {
+            rules.fall = u32::MAX;
         }
         let is_advised = outcome.is_ok() && self.advise(backend, *weight);
         let health = self.health.entry(backend.clone()).or_default();
-        let transition = health.record(outcome, &check, at.wall);
-        let is_change = transition.is_some();
-        if is_silent && transition.is_some_and(|it| it.from == HealthState::Up) {
-            self.fell_silent(backend);
+        let transition = health.record(outcome, &rules, at.wall);
+        match &transition {
+            Some(it) if it.to == HealthState::Up => self.came_up(),
+            Some(it) if it.from == HealthState::Up && hearing == Hearing::Silence => {
+                self.fell_silent(backend);
+            }
+            _ => {}
         }
-        is_change || is_advised
+        transition.is_some() || is_advised
+    }
+
+    /// What a check says of the network. One that passes without an answer says nothing, nor does a
+    /// program, nor a backend that is this machine.
+    fn hearing(
+        &self,
+        backend: &BackendName,
+        probe: &Probe,
+        outcome: &Result<Duration, CheckFailure>,
+    ) -> Hearing {
+        let is_here = self.reached.get(&backend.address) == Some(&Via::Here);
+        match (probe, outcome) {
+            _ if is_here => Hearing::Unknown,
+            (Probe::Exec(_), _) => Hearing::Unknown,
+            (Probe::Udp(UdpProbe { expect: None, .. }), Ok(_)) => Hearing::Unknown,
+            (_, Err(failure)) if failure.is_silent() => Hearing::Silence,
+            _ => Hearing::Answer,
+        }
     }
 
     /// The life of a backend that results must belong to; `None` if it is not asked anything.

@@ -249,6 +249,7 @@ impl Control {
         self.presume_open(&backend.service);
         if self.generations.contains_key(backend) {
             self.health.entry(backend.clone()).or_insert_with(|| Health::presumed_up(now));
+            self.came_up();
         }
     }
 
@@ -319,6 +320,12 @@ impl Control {
     #[must_use]
     pub fn views_of(&self, service: &Service) -> Vec<BackendView> {
         view::backends(self, service)
+    }
+
+    /// The names of a service's backends: cheap, without a word on any of them.
+    #[must_use]
+    pub fn backend_names(&self, service: &Service) -> Vec<BackendName> {
+        view::names(self, service)
     }
 
     /// Whether a service has waited for its backends long enough.

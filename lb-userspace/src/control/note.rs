@@ -3,11 +3,11 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use super::{
-    Control,
+    Control, Reach,
     view::{self, Arranged},
 };
 use crate::{
-    health::{AgentState, HealthState},
+    health::HealthState,
     model::{BackendName, Recovery, Service},
     outlier::Outliers,
 };
@@ -69,7 +69,9 @@ impl Control {
             for name in view::names(self, service) {
                 match self.is_well(service, &name) {
                     Some(true) if is_open && !self.joined.contains(&name) => {
-                        returns.welcome(&name, self.now);
+                        if self.reach(service.forward, &name.address) == Reach::Known {
+                            returns.welcome(&name, self.now);
+                        }
                     }
                     Some(is_well) => returns.note(&name, &service.recovery, is_well, self.now),
                     None => {}
@@ -79,12 +81,10 @@ impl Control {
         self.returns = returns;
     }
 
-    /// Whether a backend is well by all that is found out about it; `None` while that is nothing.
+    /// Whether a backend is well by all that is found out about it; `None` while that is nothing. What
+    /// it asks for by itself is no failure.
     fn is_well(&self, service: &Service, name: &BackendName) -> Option<bool> {
-        let is_out = |word: &crate::health::AgentWord| {
-            matches!(word.state, Some(AgentState::Down | AgentState::Maint))
-        };
-        if self.agents.get(name).is_some_and(is_out) || self.ejected(name).is_some() {
+        if self.ejected(name).is_some() {
             return Some(false);
         }
         let Some(check) = service.check_of(&name.address) else { return Some(true) };

@@ -9,7 +9,7 @@ use super::{Control, Moment, State, returns::Share, view};
 use crate::{
     event::{Event, EventKind},
     model::{BackendName, Service, ServiceName},
-    outlier::{Happening, Observation, Outliers, Period, Suspicion, learned::History},
+    outlier::{Happening, Observation, Outliers, Period, Suspicion, Tally, learned::History},
 };
 
 /// What was seen of all backends in a period.
@@ -19,11 +19,11 @@ impl Control {
     /// Takes in what was seen in a period that has ended.
     pub(super) fn observe(&mut self, observations: &Observations, at: Moment) -> bool {
         self.now = self.now.max(at.clock);
-        let is_news = self.judge_trials(observations);
         // What fails since this load balancer is cut off says nothing of anybody.
         if self.is_cut_off() {
-            return is_news;
+            return false;
         }
+        let is_news = self.judge_trials(observations);
         let eligible: BTreeMap<ServiceName, BTreeSet<IpAddr>> = observations
             .keys()
             .filter_map(|name| self.services.get(name))
@@ -41,7 +41,7 @@ impl Control {
         news.count() > 0 || is_news
     }
 
-    /// A backend on trial may not fail its clients.
+    /// A backend on trial may not fail its clients, unless the others do as well.
     fn judge_trials(&mut self, observations: &Observations) -> bool {
         let mut is_news = false;
         for (name, seen) in observations {
@@ -49,12 +49,15 @@ impl Control {
             if recovery.trial.is_none() {
                 continue;
             }
-            for (address, Observation { traffic, .. }) in seen {
+            let tried = seen.iter().filter_map(|(address, seen)| {
                 let backend = BackendName { service: name.clone(), address: *address };
-                let has_failed = traffic.attempts > 0 && traffic.failures >= traffic.attempts;
-                if has_failed && self.returns.is_on_trial(&backend, recovery, self.now) {
-                    self.returns.fail_trial(&backend, recovery, self.now);
-                    is_news = true;
+                let is_tried = self.returns.is_on_trial(&backend, recovery, self.now);
+                is_tried.then_some((backend, seen.traffic))
+            });
+            let tried: Vec<(BackendName, Tally)> = tried.collect();
+            for (backend, traffic) in tried {
+                if !fail(seen.iter().filter(|(other, _)| **other != backend.address)) {
+                    is_news |= self.returns.try_out(&backend, recovery, traffic, self.now);
                 }
             }
         }
@@ -102,6 +105,15 @@ impl Control {
         Some(Share { percent, reason: reason.to_owned() })
     }
 
+    /// Takes in that an operator wants a backend to be tried again: what its traffic showed, and how
+    /// often it went out, is forgotten. What checks and its agent say is not.
+    pub fn pardon(&mut self, name: &BackendName) {
+        self.returns.pardon(name);
+        if let Some(outliers) = self.outliers.get_mut(&name.service) {
+            outliers.retain(|address| *address != name.address);
+        }
+    }
+
     /// What speaks against a backend at present, by what its traffic and its checks show.
     #[must_use]
     pub fn suspicion(&self, name: &BackendName) -> Option<String> {
@@ -122,13 +134,41 @@ impl Control {
     pub(super) fn note_outliers(&mut self) {
         let now = self.now;
         let services = &self.services;
-        self.outliers.retain(|name, _| services.get(name).is_some_and(|it| !it.outlier.is_off()));
+        self.outliers.retain(|name, outliers| {
+            let is_on = services.get(name).is_some_and(|it| !it.outlier.is_off());
+            if !is_on && let Some(history) = outliers.history() {
+                self.history.insert(name.clone(), history.clone());
+            }
+            is_on
+        });
+        self.history.retain(|name, _| services.contains_key(name));
         for (name, outliers) in &mut self.outliers {
-            outliers.set(services[name].outlier);
+            let settings = services[name].outlier;
+            // What was learned in weeks is not lost by a moment without.
+            if !settings.learned
+                && let Some(history) = outliers.history()
+            {
+                self.history.insert(name.clone(), history.clone());
+            }
+            outliers.set(settings);
+            if settings.learned
+                && let Some(history) = self.history.remove(name)
+            {
+                outliers.learn(history);
+            }
             let returned = outliers.note(now);
             self.untold.extend(returned.into_iter().filter_map(|it| told(name, it)));
         }
     }
+}
+
+/// Whether more than half of the connections to these failed.
+fn fail<'a>(others: impl Iterator<Item = (&'a IpAddr, &'a Observation)>) -> bool {
+    let traffic = others.map(|(_, seen)| seen.traffic.clamped());
+    let (attempts, failures) = traffic.fold((0, 0), |(attempts, failures), seen| {
+        (attempts + u64::from(seen.attempts), failures + u64::from(seen.failures))
+    });
+    failures * 2 > attempts
 }
 
 /// What is said of it apart from changes of states, which speak for themselves.

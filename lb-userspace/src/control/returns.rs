@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::absence::rename_keys;
-use crate::model::{BackendName, Damping, Recovery, ServiceName, SlowStart, Trial};
+use crate::{
+    model::{BackendName, Damping, Recovery, ServiceName, SlowStart, Trial},
+    outlier::Tally,
+};
 
 /// Backends that are or were out for their health. Times are in milliseconds of a clock that only
 /// goes forward.
@@ -25,6 +28,8 @@ struct Return {
     points: (f64, u64),
     /// Whether it has so many that it is kept out.
     is_damped: bool,
+    /// Connections that were tried since it is back, and those that failed.
+    tried: (u32, u32),
     /// Until when it stays out since clients were failed in its trial.
     failed_until: u64,
 }
@@ -51,7 +56,7 @@ impl Returns {
             (_, true, false) => known.go_out(rules.damping.as_ref(), now),
             (Some(_), _, true) if known.wait(rules, now).is_none() => {
                 known.is_damped = false;
-                (known.out_since, known.back_since) = (None, Some(now));
+                (known.out_since, known.back_since, known.tried) = (None, Some(now), (0, 0));
             }
             _ => {}
         }
@@ -89,11 +94,31 @@ impl Returns {
         })
     }
 
-    /// Takes in that clients were failed by a backend on trial: it is out for as long again.
-    pub(super) fn fail_trial(&mut self, name: &BackendName, rules: &Recovery, now: u64) {
-        let Some(known) = self.backends.get_mut(name) else { return };
-        known.go_out(rules.damping.as_ref(), now);
-        known.failed_until = now + rules.trial.map_or(0, |trial| millis(trial.duration));
+    /// Takes in how clients fared with a backend on trial. True if it has failed them: it is out for
+    /// as long again. One that fails may be the client's fault, so it takes some, and more than half.
+    pub(super) fn try_out(
+        &mut self,
+        name: &BackendName,
+        rules: &Recovery,
+        seen: Tally,
+        now: u64,
+    ) -> bool {
+        let Some(known) = self.backends.get_mut(name) else { return false };
+        let seen = seen.clamped();
+        let (attempts, failures) = known.tried;
+        known.tried =
+            (attempts.saturating_add(seen.attempts), failures.saturating_add(seen.failures));
+        let (attempts, failures) = known.tried;
+        let has_failed = failures >= ENOUGH && u64::from(failures) * 2 > u64::from(attempts);
+        if has_failed {
+            known.fail_trial(rules, now);
+        }
+        has_failed
+    }
+
+    /// Forgets what is held against a backend.
+    pub(super) fn pardon(&mut self, name: &BackendName) {
+        self.backends.remove(name);
     }
 
     /// Whether a backend is back on trial.
@@ -132,7 +157,15 @@ impl Returns {
     }
 }
 
+/// Connections that a backend must have failed before its trial is over.
+const ENOUGH: u32 = 3;
+
 impl Return {
+    fn fail_trial(&mut self, rules: &Recovery, now: u64) {
+        self.go_out(rules.damping.as_ref(), now);
+        self.failed_until = now + rules.trial.map_or(0, |trial| millis(trial.duration));
+    }
+
     fn go_out(&mut self, damping: Option<&Damping>, now: u64) {
         (self.out_since, self.back_since) = (Some(now), None);
         if let Some(damping) = damping {
@@ -149,10 +182,10 @@ impl Return {
 
     /// Until when it must wait, and why; `None` if it need not.
     fn wait(&self, rules: &Recovery, now: u64) -> Option<(u64, String)> {
-        let held_until = self.out_since.unwrap_or(now) + millis(rules.hold_down);
+        let held_until = self.out_since.unwrap_or(now).saturating_add(millis(rules.hold_down));
         let damped_until = rules.damping.as_ref().filter(|_| self.is_damped).map(|damping| {
             let (points, at) = self.points;
-            at + damping.wait(points)
+            at.saturating_add(damping.wait(points))
         });
         [
             damped_until.map(|until| (until, "flap damping: it goes out too often".to_owned())),

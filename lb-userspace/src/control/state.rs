@@ -231,15 +231,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{
-        health::CheckFailure,
-        model::{HealthCheck, Probe},
-    };
+    use crate::{health::CheckFailure, model::Thresholds};
 
     fn judged(outcome: Result<Duration, CheckFailure>) -> Health {
-        let check = HealthCheck { rise: 1, fall: 1, ..HealthCheck::new(Probe::Tcp, 80) };
+        let rules = Thresholds { rise: 1, fall: 1, initial: InitialState::FirstCheck };
         let mut health = Health::default();
-        health.record(&outcome, &check, 0);
+        health.record(&outcome, &rules, 0);
         health
     }
 

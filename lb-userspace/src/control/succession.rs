@@ -49,6 +49,11 @@ impl Control {
         self.absences.rename(renamed);
         self.openings.rename(renamed);
         self.returns.rename(renamed);
+        rename_keys(&mut self.states, renamed);
+        let joined = std::mem::take(&mut self.joined).into_iter();
+        self.joined = joined
+            .filter_map(|name| Some(BackendName { service: renamed(&name.service)?, ..name }))
+            .collect();
         rename_keys(&mut self.agents, renamed);
         rename_keys(&mut self.advice, renamed);
         rename_services(&mut self.outliers, renamed);

@@ -37,7 +37,8 @@ impl Control {
             Some(_) => SocketAddr::new(service.vip.address(), check.port),
             None => {
                 let own = service.port_of(&address);
-                let is_own = own != 0 && service.ports == Ports::Exact(check.port);
+                let is_own =
+                    own != 0 && !check.is_port_named && service.ports == Ports::Exact(check.port);
                 let port = if is_own { own } else { check.port };
                 SocketAddr::new(check.address.unwrap_or(address), port)
             }
@@ -69,4 +70,27 @@ impl Control {
 
 fn is_tunnelled(service: &Service, via: CheckVia) -> bool {
     via == CheckVia::Tunnel && matches!(service.forward, Forward::Ipip | Forward::Gue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Config, control::Memory};
+
+    #[test]
+    fn a_port_that_is_named_is_the_one_that_is_asked() {
+        for (named, expected) in [("", 8080), ("port = 80", 80), ("port = 81", 81)] {
+            let text = format!(
+                "[daemon]\ninterfaces = [\"eth0\"]\nhash_seed = \"a secret\"\n\
+                 [[service]]\nname = \"web\"\nvip = \"10.200.0.1\"\nport = 80\nforward = \"nat\"\n\
+                 [service.health_check]\ntype = \"tcp\"\n{named}\n\
+                 [[service.backend]]\naddress = \"10.0.1.11\"\nport = 8080\n"
+            );
+            let config = Config::parse("test.toml", &text).expect("a valid configuration");
+            let control = Control::new(config, Memory::default()).expect("room");
+            let ports: Vec<_> =
+                control.targets().iter().map(|target| target.destination.port()).collect();
+            assert_eq!(ports, [expected], "{named}");
+        }
+    }
 }

@@ -8,6 +8,17 @@ use crate::{
     model::BackendName,
 };
 
+/// What a check says of the network between this machine and the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// Something came back, be it good or bad.
+    Answer,
+    /// Nothing at all came back.
+    Silence,
+    /// Neither can be told from it.
+    Unknown,
+}
+
 /// Who was heard of at last. If nobody answers any more, of those that did, the trouble is taken for
 /// this machine's own: what it knew before stays, as there is nobody better to send flows to.
 #[derive(Clone, Debug, Default)]
@@ -22,18 +33,22 @@ pub(super) struct Uplink {
     fallen: BTreeSet<BackendName>,
     /// Somebody who was heard: as long as that is so nobody else need be asked.
     witness: Option<BackendName>,
+    /// Whether too few are up to tell anything by them: until another one is, nobody need be asked,
+    /// however many are silent.
+    is_idle: bool,
 }
 
 impl Uplink {
-    /// Takes in whether a check heard anything. True if that is the first for a while.
-    fn hear(&mut self, backend: &BackendName, is_silent: bool) -> bool {
-        if is_silent {
-            self.silent.insert(backend.clone());
-            return false;
-        }
+    /// Takes in that a check heard nothing.
+    fn hear_nothing(&mut self, backend: &BackendName) {
+        self.silent.insert(backend.clone());
+    }
+
+    /// Takes in that a check heard something. True if that is the first for a while.
+    fn hear(&mut self, backend: &BackendName) -> bool {
         self.silent.remove(backend);
         self.fallen.clear();
-        self.witness = Some(backend.clone());
+        self.witness.get_or_insert_with(|| backend.clone());
         std::mem::take(&mut self.is_silent)
     }
 
@@ -42,6 +57,9 @@ impl Uplink {
     fn is_cut_off(&mut self, health: &BTreeMap<BackendName, Health>) -> bool {
         if self.is_unplugged || self.is_silent {
             return true;
+        }
+        if self.is_idle {
+            return false;
         }
         let is_up =
             |name: &BackendName| health.get(name).is_some_and(|it| it.state() == HealthState::Up);
@@ -56,11 +74,13 @@ impl Uplink {
         let up = health.keys().filter(|name| is_up(name));
         let addresses: BTreeSet<_> = up.chain(&self.fallen).map(|name| name.address).collect();
         self.is_silent = addresses.len() > 1;
+        self.is_idle = !self.is_silent;
         self.is_silent
     }
 
     /// Forgets backends that are gone.
     pub(super) fn retain(&mut self, is_there: impl Fn(&BackendName) -> bool) {
+        self.is_idle = false;
         self.silent.retain(&is_there);
         self.fallen.retain(&is_there);
         self.witness = self.witness.take().filter(|witness| is_there(witness));
@@ -86,17 +106,29 @@ impl Control {
         }
     }
 
-    /// Takes in whether a check heard anything, and says whether a failure counts against the backend.
-    pub(super) fn is_blamed(&mut self, backend: &BackendName, is_silent: bool, now: u64) -> bool {
-        if self.uplink.hear(backend, is_silent) && !self.uplink.is_unplugged {
-            self.forgive_failures();
+    /// Takes in what a check heard, and says whether a failure counts against the backend.
+    pub(super) fn is_blamed(&mut self, backend: &BackendName, hearing: Hearing, now: u64) -> bool {
+        match hearing {
+            Hearing::Unknown => return true,
+            Hearing::Silence => self.uplink.hear_nothing(backend),
+            Hearing::Answer => {
+                if self.uplink.hear(backend) && !self.uplink.is_unplugged {
+                    self.forgive_failures();
+                }
+                return true;
+            }
         }
         let was_cut_off = self.is_cut_off();
-        let is_cut_off = is_silent && self.uplink.is_cut_off(&self.health);
+        let is_cut_off = self.uplink.is_cut_off(&self.health);
         if is_cut_off && !was_cut_off {
             self.reinstate_fallen(now);
         }
         !is_cut_off
+    }
+
+    /// Takes in that a backend is up that was not.
+    pub(super) const fn came_up(&mut self) {
+        self.uplink.is_idle = false;
     }
 
     /// Takes in that a backend went down since nothing at all was heard of it.

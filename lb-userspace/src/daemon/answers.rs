@@ -7,7 +7,7 @@ use lb_common::{Verdict, policy::Scheduler};
 use super::{Daemon, memory::StateDir, reload::ApplyError};
 use crate::{
     api::protocol::{Answer, Backends, Failure, FailureKind, Lookup, Request, Services, VERSION},
-    control::{Command, Control, ControlError},
+    control::{Command, Control, ControlError, Mode},
     datapath::lookup,
     event::Wanted,
     model::{BackendName, Protocol, Service, ServiceName},
@@ -42,7 +42,12 @@ impl Daemon {
             Request::RemoveBackend { name } => {
                 self.operate(Command::RemoveBackend(name), "removed")
             }
-            Request::SetMode { name, mode } => self.operate(Command::SetMode(name, mode), "done"),
+            Request::SetMode { name, mode } => {
+                if mode == Mode::Ready {
+                    self.control.pardon(&name);
+                }
+                self.operate(Command::SetMode(name, mode), "done")
+            }
             Request::SetWeight { name, weight } => {
                 self.operate(Command::SetWeight(name, weight), "done")
             }

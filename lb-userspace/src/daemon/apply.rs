@@ -42,21 +42,19 @@ impl Daemon {
         self.checker.reconcile(targets);
         self.checker.reconcile_agents(self.control.agent_targets());
         self.sources.reconcile(self.control.sources());
-        let asked = self.control.asked();
-        if asked != self.asked {
-            self.remember("asked", |state, _| state.set_asked(&asked));
-            self.asked = asked;
-        }
+        self.kept.ask_again();
         if !step.events.is_empty() {
             self.remember("health", |state, control| state.set_health(control.health()));
             let control = &self.control;
             self.checks.retain(|backend, _| control.health().contains_key(backend));
             self.check_log.retain(|backend| control.health().contains_key(backend));
+            self.agents.retain(|backend| control.generation(backend).is_some());
         }
         let followed = self.control.sources();
         self.registries.retain(|name, _| followed.iter().any(|(service, ..)| service == name));
         self.publish_readiness();
         self.warn_of_own_addresses();
+        step.events.iter().for_each(|event| self.note_ejection(event));
         step.events.into_iter().for_each(|event| self.tell(event));
         // Of the time that the tables were made for: what has come due meanwhile must not be missed.
         self.next_step_at =

@@ -15,6 +15,10 @@ const GATHER_UP: Duration = Duration::from_millis(100);
 
 impl Daemon {
     pub(super) fn take_check(&mut self, result: CheckResult) {
+        if self.control.generation(&result.backend) != Some(result.generation) {
+            // It is about a former life of the backend, which may not even be checked any more.
+            return;
+        }
         self.checks.entry(result.backend.clone()).or_default().record(&result.outcome);
         self.note_latency(&result);
         self.note_check(&result);
@@ -25,12 +29,16 @@ impl Daemon {
     }
 
     pub(super) fn take_agent(&mut self, result: AgentResult) {
+        if self.control.generation(&result.backend) != Some(result.generation) {
+            return;
+        }
         match &result.word {
             Ok(word) => tracing::debug!(backend = %result.backend, ?word, "an agent spoke"),
             Err(error) => {
                 tracing::debug!(backend = %result.backend, %error, "an agent was not heard");
             }
         }
+        self.agents.add(&result, Instant::now(), now() / 1000);
         self.take(&Input::Asked(result));
     }
 

@@ -18,7 +18,7 @@ use crate::{
         BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, Process, Report,
         ServiceReport, SourceReport, TableReport,
     },
-    model::{Service, forward_name},
+    model::{Priority, Service, forward_name},
     netlink::{Fault, Via, Way},
 };
 
@@ -150,6 +150,7 @@ impl Daemon {
         let counters = self.backend_counters(service, &view);
         let latency = view.health.as_ref().and_then(crate::health::Health::last_latency);
         let load = self.load(service, &view);
+        let agent = self.agents.of(&view.name);
         BackendItem {
             service: service.name.clone(),
             address: view.name.address,
@@ -167,6 +168,8 @@ impl Daemon {
             health: view.health.as_ref().map(|health| health.state().to_string()),
             check_milliseconds: latency.map(|latency| latency.as_secs_f64() * 1000.0),
             agent: view.agent.as_ref().map(ToString::to_string),
+            agent_heard: agent.and_then(|agent| agent.heard),
+            agent_failure: agent.and_then(|agent| agent.failure.clone()),
             traffic: self.control.suspicion(&view.name),
             checks: Vec::new(),
             next_hop: describe(service.forward, self.ways.get(&view.name.address)),
@@ -240,6 +243,7 @@ impl Daemon {
             sources: self.registries.iter().map(source_report).collect(),
             checker: self.checker.counts(),
             tables: self.table_report(),
+            uplink_silent: self.control.is_cut_off(),
             config: ConfigReport {
                 last_reload_success: self.config.refusal.is_none(),
                 last_success: self.config.last_success,
@@ -277,7 +281,7 @@ impl Daemon {
             up: views.iter().any(|view| view.serving_weight() > 0),
             quorum: standing.has_quorum,
             panic: standing.panic,
-            serving: standing.serving,
+            backup_active: is_backup(standing.serving, views.iter().map(|view| view.priority)),
         }
     }
 
@@ -293,10 +297,18 @@ impl Daemon {
                 .health
                 .as_ref()
                 .map(|_| self.checks.get(&view.name).cloned().unwrap_or_default()),
+            agent: self.agent_counts(&view.name),
+            watch: self.watch_report(service, &view.name),
             state_changes: view.changes,
             last_change: (view.changes > 0).then_some(view.since / 1000),
         }
     }
+}
+
+/// Whether those serve whose turn comes after others', of backends with these priorities.
+fn is_backup(serving: Option<Priority>, priorities: impl Iterator<Item = Priority>) -> bool {
+    let first = priorities.min();
+    serving.is_some_and(|serving| first.is_some_and(|first| serving > first))
 }
 
 fn standing(standing: &Standing) -> StandingItem {
@@ -357,5 +369,20 @@ fn describe(forward: Forward, way: Option<&Result<Way, Fault>>) -> String {
         Via::Direct => link,
         Via::Gateway(gateway) => format!("{link}, gateway {gateway}"),
         Via::Here => "this machine".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backups_are_those_that_others_come_before() {
+        let is_backup =
+            |serving, priorities: &[Priority]| is_backup(serving, priorities.iter().copied());
+        assert!(!is_backup(Some(0), &[0, 1]));
+        assert!(is_backup(Some(1), &[0, 1]));
+        assert!(!is_backup(Some(5), &[7, 5]), "nobody comes before them");
+        assert!(!is_backup(None, &[0, 1]));
     }
 }

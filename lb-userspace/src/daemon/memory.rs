@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, BufWriter, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
@@ -144,9 +144,10 @@ impl StateDir {
         self.write(ASKED, asked)
     }
 
-    /// Writes down what is usual for backends.
-    pub fn set_history(&self, history: &impl Serialize) -> Result<(), MemoryError> {
-        self.write(HISTORY, history)
+    /// The file of what is usual for backends.
+    #[must_use]
+    pub fn history(&self) -> HistoryFile {
+        HistoryFile { directory: self.directory.clone() }
     }
 
     /// Writes down what operators said.
@@ -200,24 +201,57 @@ impl StateDir {
 
     /// Replaces a file as a whole, so that a crash leaves the old one or the new one.
     fn write(&self, name: &str, value: &impl Serialize) -> Result<(), MemoryError> {
-        let path = self.directory.join(name);
-        let draft = self.directory.join(format!("{name}.new"));
         let document = Document { version: FORMAT, content: value };
-        let replace = || {
-            let mut file =
-                File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-            file.write_all(&serde_json::to_vec_pretty(&document)?)?;
-            file.sync_all()?;
-            fs::rename(&draft, &path)
-        };
-        replace().map_err(|source| MemoryError::File { path: path.clone(), source })
+        replace(&self.directory, name, |file| {
+            file.write_all(&serde_json::to_vec_pretty(&document)?)
+        })
     }
+}
+
+/// Where what is usual for backends is written down. It can be much, so this may be done in a thread
+/// that nobody waits for; one at a time.
+#[derive(Debug)]
+pub struct HistoryFile {
+    directory: PathBuf,
+}
+
+impl HistoryFile {
+    /// Writes down what is usual for backends, not for people to read.
+    pub fn set(&self, history: &impl Serialize) -> Result<(), MemoryError> {
+        let document = Document { version: FORMAT, content: history };
+        replace(&self.directory, HISTORY, |file| {
+            let mut buffer = BufWriter::new(file);
+            serde_json::to_writer(&mut buffer, &document)?;
+            buffer.flush()
+        })
+    }
+}
+
+/// Replaces a file as a whole, see [`StateDir::write`].
+fn replace(
+    directory: &Path,
+    name: &str,
+    fill: impl FnOnce(&mut File) -> io::Result<()>,
+) -> Result<(), MemoryError> {
+    let path = directory.join(name);
+    let draft = directory.join(format!("{name}.new"));
+    let replace = || {
+        let mut file =
+            File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+        fill(&mut file)?;
+        file.sync_all()?;
+        fs::rename(&draft, &path)
+    };
+    replace().map_err(|source| MemoryError::File { path: path.clone(), source })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::{Intents, Mode};
+    use crate::{
+        control::{Intents, Mode},
+        outlier::learned::History,
+    };
 
     #[test]
     fn what_was_said_is_there_after_a_restart() {
@@ -265,6 +299,18 @@ mod tests {
             "backends":[{"address":"10.0.1.11","weight":7,"mood":2}]}}}"#;
         let memory = recall_with(REGISTERED, registered).expect("understood");
         assert_eq!(memory.registered.values().next().expect("web").backends[0].weight, 7);
+    }
+
+    #[test]
+    fn what_was_learned_is_written_densely_and_read_again() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let state = StateDir::open(directory.path()).expect("free");
+        let history = std::collections::BTreeMap::from([("web", History::default())]);
+        state.history().set(&history).expect("room");
+        let text = fs::read_to_string(directory.path().join(HISTORY)).expect("written");
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let recalled = state.recall().expect("readable").history;
+        assert_eq!(recalled.into_values().collect::<Vec<_>>(), [History::default()]);
     }
 
     fn recall_with(name: &str, content: &[u8]) -> Result<Memory, MemoryError> {

@@ -3,6 +3,7 @@
 //! One task owns everything and takes one event at a time; what waits for the world (checks,
 //! registries, netlink, sockets) runs in tasks of its own and reports through channels.
 
+mod agents;
 mod answers;
 mod apply;
 mod check_log;
@@ -15,6 +16,7 @@ mod events;
 mod flow_cache;
 mod heap;
 mod interfaces;
+mod kept;
 pub mod memory;
 mod nat_flows;
 mod observer;
@@ -37,7 +39,7 @@ use std::{
 use lb_common::ServiceKey;
 
 use crate::{
-    control::{Asked, Control},
+    control::Control,
     datapath::Datapath,
     health::Checker,
     hooks::Hooks,
@@ -66,8 +68,8 @@ struct Daemon {
     /// Whether none of them has a link.
     is_unplugged: bool,
     checks: BTreeMap<BackendName, CheckMetrics>,
-    /// What backends asked for, as it was last written down.
-    asked: Asked,
+    agents: agents::Agents,
+    kept: kept::Kept,
     registries: BTreeMap<ServiceName, Registry>,
     /// Services with disputed slots, and when they last changed.
     disputes: BTreeMap<ServiceKey, Instant>,

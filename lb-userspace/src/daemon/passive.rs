@@ -1,11 +1,15 @@
 //! What clients' connections show of backends: read each second, of services that ask.
 
+mod totals;
+mod traffic;
+
 use std::{
-    collections::BTreeMap,
-    net::IpAddr,
-    time::{Duration, Instant},
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv6Addr},
+    time::Duration,
 };
 
+use aya::maps::MapError;
 use lb_common::{Address, Counters, Forward};
 use tokio::{sync::mpsc, task::AbortHandle};
 
@@ -16,21 +20,25 @@ use crate::{
         signals::Signals,
         unreachables::{Listener, Unreachable},
     },
+    event::Event,
     health::CheckResult,
-    model::{BackendName, Protocol, Service},
+    metrics::WatchReport,
+    model::{BackendName, Service},
     outlier::{Observation, Tally},
 };
+use totals::Totals;
+use traffic::{Seen, Traffic};
 
 /// What has been seen since the last look.
 pub(super) struct Watch {
     /// Counters at the last look.
     seen: BTreeMap<BackendName, Seen>,
     checks: BTreeMap<BackendName, Checks>,
-    /// Backends about which ICMP errors have come.
-    errors: BTreeMap<IpAddr, Unreachable>,
+    /// Backends about which ICMP errors have come, and the address within the tunnel, if it was
+    /// quoted.
+    errors: BTreeSet<(IpAddr, Option<IpAddr>)>,
+    totals: Totals,
     listener: Option<AbortHandle>,
-    /// When what was learned was last written down.
-    kept: Instant,
     reports: mpsc::Sender<Unreachable>,
 }
 
@@ -42,26 +50,48 @@ struct Checks {
     time: Duration,
 }
 
-/// What is counted of a backend, since it got its index.
-#[derive(Clone, Copy, Default)]
-struct Seen {
-    counters: Counters,
-    signals: Signals,
+/// What is counted of all backends, by their index.
+struct All {
+    counters: Vec<Counters>,
+    signals: Vec<Signals>,
 }
 
-/// What is learned changes slowly, and what is lost of it is learned again.
-const KEEP_EVERY: Duration = Duration::from_secs(600);
+/// From so many backends on, all are read at once: a call of the kernel for each costs more.
+const MANY: usize = 64;
 
 impl Watch {
     pub(super) fn new(reports: mpsc::Sender<Unreachable>) -> Self {
         Self {
             seen: BTreeMap::new(),
             checks: BTreeMap::new(),
-            errors: BTreeMap::new(),
+            errors: BTreeSet::new(),
+            totals: Totals::default(),
             listener: None,
-            kept: Instant::now(),
             reports,
         }
+    }
+
+    /// Forgets everything: nobody asks.
+    fn rest(&mut self) {
+        self.seen.clear();
+        self.checks.clear();
+        self.errors.clear();
+        self.totals = Totals::default();
+    }
+
+    fn note_error(&mut self, error: &Unreachable) {
+        // Forged ones must not fill memory.
+        if self.errors.len() < usize::from(u16::MAX) {
+            self.errors.insert((error.backend, error.inner));
+        }
+    }
+
+    /// Whether an error has come about a packet of a service to a backend. One that does not quote
+    /// enough to tell the service may be of any.
+    fn has_error(&self, service: &Service, backend: &IpAddr) -> bool {
+        let of_backend = (*backend, None)..=(*backend, Some(LAST));
+        let mut inner = self.errors.range(of_backend).map(|(_, inner)| inner);
+        inner.any(|inner| inner.is_none_or(|address| service.vip.holds(address)))
     }
 
     /// Listens for errors about tunnels. Without the right to do so there is less to see.
@@ -79,6 +109,9 @@ impl Watch {
         }
     }
 }
+
+/// No address is greater.
+const LAST: IpAddr = IpAddr::V6(Ipv6Addr::from_bits(u128::MAX));
 
 impl Drop for Watch {
     fn drop(&mut self) {
@@ -113,39 +146,40 @@ impl Daemon {
     /// Takes in an ICMP error about a packet in a tunnel.
     pub(super) fn take_unreachable(&mut self, error: Unreachable) {
         tracing::debug!(?error, "a tunnel leads nowhere");
-        // Forged ones must not fill memory.
-        if self.watch.errors.len() < usize::from(u16::MAX) {
-            self.watch.errors.insert(error.backend, error);
-        }
+        self.watch.note_error(&error);
     }
 
     /// Looks at what has happened within a second.
     pub(super) fn look_at_traffic(&mut self) {
-        let watched: Vec<&Service> =
-            self.control.services().values().filter(|service| service.watches_traffic()).collect();
+        let services = self.control.services().values();
+        let watched: Vec<(&Service, Vec<BackendName>)> = services
+            .filter(|service| service.watches_traffic())
+            .map(|service| (service, self.control.backend_names(service)))
+            .collect();
         if watched.is_empty() {
-            self.watch.seen.clear();
-            self.watch.checks.clear();
-            self.watch.errors.clear();
+            self.watch.rest();
             return;
         }
-        let has_tunnels =
-            watched.iter().any(|service| matches!(service.forward, Forward::Ipip | Forward::Gue));
+        let has_tunnels = watched
+            .iter()
+            .any(|(service, _)| matches!(service.forward, Forward::Ipip | Forward::Gue));
+        let names =
+            || watched.iter().flat_map(|(service, names)| names.iter().map(|it| (*service, it)));
+        let all = (names().count() > MANY).then(|| self.all_seen().ok()).flatten();
         let mut seen = BTreeMap::new();
         let mut observations = Observations::new();
-        for service in watched {
+        for (service, name) in names() {
             let of_service = observations.entry(service.name.clone()).or_default();
-            for view in self.control.views_of(service) {
-                let now = self.seen(service, &view.name);
-                let before = self.watch.seen.get(&view.name);
-                // What was counted before anybody looked is no period's.
-                if let Some(before) = before {
-                    let observation = self.observation(service, &view.name, before, &now);
-                    of_service.insert(view.name.address, observation);
-                }
-                seen.insert(view.name, now);
+            let mut now = self.seen(service, name, all.as_ref());
+            // What was counted before anybody looked is no period's.
+            if let Some(before) = self.watch.seen.get(name) {
+                let observation = self.observation(service, name, before, &mut now);
+                self.watch.totals.add(name, &observation);
+                of_service.insert(name.address, observation);
             }
+            seen.insert(name.clone(), now);
         }
+        self.watch.totals.keep(&names().map(|(_, name)| name).collect());
         self.watch.seen = seen;
         self.watch.checks.clear();
         self.watch.errors.clear();
@@ -155,140 +189,87 @@ impl Daemon {
         self.take(&Input::Observed(observations));
     }
 
-    /// Writes down what was learned, now and then.
-    pub(super) fn keep_history(&mut self) {
-        if self.watch.kept.elapsed() < KEEP_EVERY {
-            return;
-        }
-        self.watch.kept = Instant::now();
-        self.write_history();
+    /// Counts what is told of backends that are watched.
+    pub(super) fn note_ejection(&mut self, event: &Event) {
+        self.watch.totals.note(event);
     }
 
-    /// Writes down what was learned, if anything is.
-    pub(super) fn write_history(&self) {
-        if !self.control.history().is_empty() {
-            self.remember("history", |state, control| state.set_history(&control.history()));
-        }
+    /// What was seen of a backend; `None` if its service does not ask.
+    pub(super) fn watch_report(
+        &self,
+        service: &Service,
+        backend: &BackendName,
+    ) -> Option<WatchReport> {
+        let suspect = self.control.suspicion(backend).is_some();
+        let seen = || WatchReport { suspect, ..self.watch.totals.of(backend) };
+        service.watches_traffic().then(seen)
     }
 
-    fn seen(&self, service: &Service, name: &BackendName) -> Seen {
+    fn all_seen(&self) -> Result<All, MapError> {
+        let counters = &self.datapath.counters;
+        Ok(All { counters: counters.all_backends()?, signals: counters.all_signals()? })
+    }
+
+    fn seen(&self, service: &Service, name: &BackendName, all: Option<&All>) -> Seen {
         let (tables, counters) = (&self.datapath.tables, &self.datapath.counters);
         let index = tables.backend_id(&service.key(), &Address::from(name.address));
-        let read = |index| Seen {
-            counters: counters.backend(index).unwrap_or_default(),
-            signals: counters.signals(index).unwrap_or_default(),
+        let Some(index) = index else { return Seen::default() };
+        let (counters, signals) = match all {
+            Some(All { counters, signals }) => {
+                let at = usize::from(index);
+                (counters.get(at).copied(), signals.get(at).copied())
+            }
+            None => (counters.backend(index).ok(), counters.signals(index).ok()),
         };
-        index.map(read).unwrap_or_default()
+        let (counters, signals) = (counters.unwrap_or_default(), signals.unwrap_or_default());
+        Seen { counters, signals, unanswered: 0 }
     }
 
+    /// What was seen of a backend between two looks. The second one learns what is not judged yet.
     fn observation(
         &self,
         service: &Service,
         name: &BackendName,
         before: &Seen,
-        now: &Seen,
+        now: &mut Seen,
     ) -> Observation {
         let checks = self.watch.checks.get(name).copied().unwrap_or_default();
-        let period = Traffic::between(before, now);
-        let has_error = self.watch.errors.contains_key(&name.address);
+        let has_error = self.watch.has_error(service, &name.address);
+        let period = Traffic::between(before, now, has_error);
+        let (traffic, unanswered) = period.tally(service.forward, service.protocol);
+        now.unanswered = unanswered;
         Observation {
             checks: checks.tally,
             check_latency: checks.time.checked_div(checks.passed),
-            traffic: period.tally(service.forward, service.protocol, has_error),
-            handshake: Duration::from_micros(period.handshake_micros)
-                .checked_div(u32::try_from(period.handshakes).unwrap_or(u32::MAX)),
+            traffic,
+            handshake: period.handshake(),
         }
-    }
-}
-
-/// What packets of a period come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Traffic {
-    packets: u64,
-    /// SYN, those that came again included.
-    syns: u64,
-    repeats: u64,
-    resets: u64,
-    unreachables: u64,
-    handshakes: u64,
-    handshake_micros: u64,
-}
-
-impl Traffic {
-    fn between(before: &Seen, now: &Seen) -> Self {
-        // Another backend may have got the index, whose counters began anew.
-        let grown = |before: u64, now: u64| if now < before { now } else { now - before };
-        let (a, b) = (&before.counters, &now.counters);
-        let (c, d) = (&before.signals, &now.signals);
-        Self {
-            packets: grown(a.packets, b.packets),
-            syns: grown(a.new_flows, b.new_flows),
-            repeats: grown(c.repeats, d.repeats),
-            resets: grown(c.resets, d.resets),
-            unreachables: grown(c.unreachables, d.unreachables),
-            handshakes: grown(c.handshakes, d.handshakes),
-            handshake_micros: grown(c.handshake_micros, d.handshake_micros),
-        }
-    }
-
-    /// Attempts, and those that failed.
-    ///
-    /// Where answers pass here, a RST, an ICMP error and a SYN that comes again each tell of one that
-    /// failed. Where they do not, a client that was answered sends one packet more at least: as many
-    /// attempts failed as such packets are missing. That misses failures beside busy connections, and
-    /// takes a flood of SYN for failures, but of all backends alike.
-    fn tally(&self, forward: Forward, protocol: Protocol, has_error: bool) -> Tally {
-        let attempts = match protocol {
-            Protocol::Tcp => self.syns.saturating_sub(self.repeats),
-            Protocol::Udp => self.packets,
-        };
-        let told = match (forward, protocol) {
-            (Forward::Nat, _) => self.resets + self.unreachables + self.repeats,
-            (_, Protocol::Tcp) => {
-                let others = self.packets.saturating_sub(self.syns);
-                attempts.saturating_sub(others).max(self.repeats)
-            }
-            (_, Protocol::Udp) => 0,
-        };
-        let failures = told.max(u64::from(has_error));
-        let short = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Tally { attempts: short(attempts.max(failures)), failures: short(failures) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::datapath::unreachables::{Code, Tunnel};
 
-    fn tally(forward: Forward, traffic: Traffic, has_error: bool) -> (u32, u32) {
-        let Tally { attempts, failures } = traffic.tally(forward, Protocol::Tcp, has_error);
-        (attempts, failures)
-    }
-
-    #[test]
-    fn translation_sees_every_answer() {
-        let traffic =
-            Traffic { packets: 40, syns: 12, repeats: 2, resets: 3, ..Traffic::default() };
-        assert_eq!(tally(Forward::Nat, traffic, false), (10, 5));
-    }
-
-    #[test]
-    fn without_answers_a_client_that_goes_on_was_answered() {
-        let silent = Traffic { packets: 9, syns: 9, ..Traffic::default() };
-        assert_eq!(tally(Forward::L2, silent, false), (9, 9));
-        let some = Traffic { packets: 15, syns: 9, ..Traffic::default() };
-        assert_eq!(tally(Forward::Ipip, some, false), (9, 3));
-        let busy = Traffic { packets: 900, syns: 9, ..Traffic::default() };
-        assert_eq!(tally(Forward::Gue, busy, false), (9, 0));
-        assert_eq!(tally(Forward::Gue, busy, true), (9, 1), "somebody says that it leads nowhere");
-        assert_eq!(tally(Forward::Ipip, Traffic::default(), true), (1, 1));
-    }
-
-    #[test]
-    fn counters_that_begin_anew_are_no_flood() {
-        let counters = |new_flows| Counters { new_flows, ..Counters::default() };
-        let seen = |flows| Seen { counters: counters(flows), ..Seen::default() };
-        assert_eq!(Traffic::between(&seen(100), &seen(103)).syns, 3);
-        assert_eq!(Traffic::between(&seen(100), &seen(2)).syns, 2);
+    #[tokio::test]
+    async fn an_error_counts_for_the_service_that_it_quotes() {
+        let config = "[daemon]\ninterfaces = [\"eth0\"]\n[[service]]\nname = \"web\"\n\
+                      vip = \"192.0.2.80\"\nport = 80\nprotocol = \"tcp\"\nforward = \"ipip\"\n\
+                      [[service.backend]]\naddress = \"10.0.1.11\"\n";
+        let config = crate::config::Config::parse("test", config).expect("good");
+        let service = &config.services[0];
+        let backend: IpAddr = "10.0.1.11".parse().expect("an address");
+        for (inner, expected) in
+            [(None, true), (Some("192.0.2.80"), true), (Some("192.0.2.81"), false)]
+        {
+            let mut watch = Watch::new(mpsc::channel(1).0);
+            assert!(!watch.has_error(service, &backend));
+            let inner = inner.map(|inner| inner.parse().expect("an address"));
+            let (ours, code) = ("10.0.0.2".parse().expect("an address"), Code::Host);
+            watch.note_error(&Unreachable { ours, backend, tunnel: Tunnel::Ipip, inner, code });
+            assert_eq!(watch.has_error(service, &backend), expected, "{inner:?}");
+            assert!(!watch.has_error(service, &"10.0.1.12".parse().expect("an address")));
+        }
     }
 }

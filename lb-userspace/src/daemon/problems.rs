@@ -40,7 +40,7 @@ impl Daemon {
                 .to_owned()
         });
         let others = registries.chain(refusal).chain(idle).chain(barred).chain(own);
-        let others = others.chain(path).chain(cut_off);
+        let others = others.chain(path).chain(cut_off).chain(self.agent_problems());
         self.serving_problems().into_iter().chain(others).collect()
     }
 

@@ -169,13 +169,13 @@ impl Daemon {
                     self.look_at_flows();
                     self.look_at_check_path();
                     self.look_at_traffic();
-                    self.keep_history();
+                    self.keep();
                     self.look_at_loads();
                     self.look_around().await;
                 }
             }
         }
-        self.write_history();
+        self.keep_all().await;
         tracing::info!("stopping; the data plane goes on: `lbctl detach` removes it");
     }
 

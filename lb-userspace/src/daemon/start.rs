@@ -18,11 +18,13 @@ use tokio::{
 
 use super::{
     ConfigFile, Daemon, Interface, Work,
+    agents::Agents,
     check_log::CheckLog,
     check_path::CheckPath,
     events::journal::Journal,
     flow_cache::FlowCache,
     heap,
+    kept::Kept,
     memory::{Applied, MemoryError, StateDir},
     nat_flows::{self, NatFlows},
     now,
@@ -192,7 +194,8 @@ fn build(
     let nat_sweep = datapath.nat_sweep().map_err(DatapathError::from)?;
     let flow_count = datapath.flow_count().map_err(DatapathError::from)?;
     Ok(Daemon {
-        asked: control.asked(),
+        agents: Agents::default(),
+        kept: Kept::new(control.asked()),
         control,
         datapath,
         state,

@@ -6,10 +6,7 @@ use aya::{
 };
 use lb_common::{Counters, Verdict, flow::FlowCounters};
 
-use super::{
-    program::LoadError,
-    signals::{Signals, SignalsMap},
-};
+use super::{program::LoadError, rows::Rows, signals::Signals};
 
 /// [`Counters`] as aya moves them.
 #[repr(transparent)]
@@ -40,10 +37,10 @@ pub struct FlowCacheCounts {
 /// The counters of services, backends and verdicts, and of the flow cache.
 pub struct TrafficCounters {
     services: PerCpuArray<MapData, Value>,
-    backends: PerCpuArray<MapData, Value>,
+    backends: Rows<3>,
     verdicts: PerCpuArray<MapData, u64>,
     flows: PerCpuArray<MapData, FlowCounts>,
-    signals: SignalsMap,
+    signals: Rows<6>,
 }
 
 impl TrafficCounters {
@@ -51,10 +48,10 @@ impl TrafficCounters {
     pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
         Ok(Self {
             services: take(ebpf, "SERVICE_COUNTERS")?,
-            backends: take(ebpf, "BACKEND_COUNTERS")?,
+            backends: Rows::of(ebpf, "BACKEND_COUNTERS")?,
             verdicts: take(ebpf, "VERDICTS")?,
             flows: take(ebpf, "FLOW_COUNTERS")?,
-            signals: SignalsMap::of(ebpf)?,
+            signals: Rows::of(ebpf, "SIGNALS")?,
         })
     }
 
@@ -65,17 +62,24 @@ impl TrafficCounters {
 
     /// Traffic of a backend since it got this index.
     pub fn backend(&self, index: u16) -> Result<Counters, MapError> {
-        total(&self.backends.get(&u32::from(index), 0)?)
+        self.backends.get(index).map(counters).map_err(MapError::IoError)
+    }
+
+    /// The same of all backends, by their index: for thousands of them once a second.
+    pub fn all_backends(&self) -> Result<Vec<Counters>, MapError> {
+        let rows = self.backends.all().map_err(MapError::IoError)?;
+        Ok(rows.into_iter().map(counters).collect())
     }
 
     /// What packets have told of a backend's health since it got this index.
     pub fn signals(&self, index: u16) -> Result<Signals, MapError> {
-        self.signals.get(index).map_err(MapError::IoError)
+        self.signals.get(index).map(Signals::from).map_err(MapError::IoError)
     }
 
     /// The same of all backends, by their index: for thousands of them once a second.
     pub fn all_signals(&self) -> Result<Vec<Signals>, MapError> {
-        self.signals.all().map_err(MapError::IoError)
+        let rows = self.signals.all().map_err(MapError::IoError)?;
+        Ok(rows.into_iter().map(Signals::from).collect())
     }
 
     /// Packets by verdict since the maps were made, in the order of [`Verdict::ALL`].
@@ -106,7 +110,7 @@ impl TrafficCounters {
 
     /// Starts a backend's counters anew.
     pub fn clear_backend(&mut self, index: u16) -> Result<(), MapError> {
-        self.backends.set(u32::from(index), zeros()?, 0)?;
+        self.backends.clear(index).map_err(MapError::IoError)?;
         self.signals.clear(index).map_err(MapError::IoError)
     }
 }
@@ -122,6 +126,13 @@ fn take<V: aya::Pod>(
 fn total(values: &PerCpuValues<Value>) -> Result<Counters, MapError> {
     Ok(values.iter().map(|value| value.0).sum())
 }
+
+/// [`Counters`] out of their numbers, in their order.
+const fn counters([packets, bytes, new_flows]: [u64; 3]) -> Counters {
+    Counters { packets, bytes, new_flows }
+}
+
+const _: () = assert!(size_of::<Counters>() == size_of::<[u64; 3]>());
 
 fn zeros() -> Result<PerCpuValues<Value>, MapError> {
     let cpus = aya::util::nr_cpus().map_err(|(_, source)| MapError::IoError(source))?;

@@ -27,6 +27,7 @@ mod places;
 pub mod policies;
 pub mod program;
 mod regions;
+mod rows;
 pub mod schedulers;
 pub mod signals;
 mod sys;

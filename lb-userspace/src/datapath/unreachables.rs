@@ -7,8 +7,10 @@
 //!
 //! They are a hint, no more. Who knows both addresses can make one up, and those who send them send
 //! few: Linux one a second to an address (`net.ipv4.icmp_ratelimit`). So one error says something,
-//! and the number of them nothing.
+//! and the number of them nothing. Most quote enough to tell which address the client's packet was
+//! for, which is one more thing to know: see [`Unreachable::inner`].
 
+mod inner;
 mod listener;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -26,6 +28,9 @@ pub struct Unreachable {
     pub backend: IpAddr,
     /// How it was wrapped.
     pub tunnel: Tunnel,
+    /// Whom the packet in the tunnel was for, if enough of it is quoted. Routers quote as much as
+    /// fits into 576 bytes by RFC 1812 section 4.3.2.3, older ones 8 bytes of it.
+    pub inner: Option<IpAddr>,
     /// What is wrong.
     pub code: Code,
 }
@@ -103,7 +108,8 @@ fn of_ipv4(code: Code, packet: &[u8]) -> Option<Unreachable> {
     };
     let [ours, backend] = [Ipv4Addr::new(a, b, c, d), Ipv4Addr::new(e, f, g, h)];
     let tunnel = tunnel(protocol, payload)?;
-    Some(Unreachable { ours: ours.into(), backend: backend.into(), tunnel, code })
+    let inner = inner::destination(tunnel, payload);
+    Some(Unreachable { ours: ours.into(), backend: backend.into(), tunnel, inner, code })
 }
 
 /// Our outer headers have no extension headers.
@@ -111,8 +117,9 @@ fn of_ipv6(code: Code, packet: &[u8]) -> Option<Unreachable> {
     let (header, payload) = packet.split_first_chunk::<40>()?;
     let address = |start: usize| header[start..].first_chunk().copied().map(Ipv6Addr::from_octets);
     let tunnel = tunnel(header[6], payload)?;
+    let inner = inner::destination(tunnel, payload);
     let [ours, backend] = [address(8)?, address(24)?];
-    Some(Unreachable { ours: ours.into(), backend: backend.into(), tunnel, code })
+    Some(Unreachable { ours: ours.into(), backend: backend.into(), tunnel, inner, code })
 }
 
 fn tunnel(protocol: u8, payload: &[u8]) -> Option<Tunnel> {
@@ -162,7 +169,10 @@ mod tests {
             (17, DATAGRAM, Tunnel::Udp(6080)),
         ] {
             let found = quoted_backend(&error(3, 1, &ipv4(protocol, &payload)));
-            assert_eq!(found, Some(Unreachable { ours, backend, tunnel, code: Code::Host }));
+            assert_eq!(
+                found,
+                Some(Unreachable { ours, backend, tunnel, inner: None, code: Code::Host })
+            );
             let found = quoted_backend(&error(1, 3, &ipv6(protocol, &payload))).expect("a tunnel");
             assert_eq!((found.tunnel, found.code), (tunnel, Code::Host));
             assert_eq!(found.ours, "fd00:1::9".parse::<IpAddr>().expect("an address"));

@@ -5,6 +5,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     os::fd::BorrowedFd,
     sync::Arc,
+    time::Duration,
 };
 
 use lb_common::Forward;
@@ -13,13 +14,21 @@ use crate::model::Protocol;
 
 /// Has the packets of a socket take a certain way.
 pub trait Steer: fmt::Debug + Send + Sync {
-    /// Prepares a socket that is bound to `local` (address and port known) and not connected yet.
-    fn steer(
-        &self,
-        socket: BorrowedFd<'_>,
-        protocol: Protocol,
-        local: SocketAddr,
-    ) -> io::Result<()>;
+    /// Prepares a socket that is bound and not connected yet.
+    fn steer(&self, socket: BorrowedFd<'_>, flow: &CheckFlow) -> io::Result<()>;
+}
+
+/// What a check's socket is going to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckFlow {
+    /// Of its packets.
+    pub protocol: Protocol,
+    /// Address and port that it is bound to.
+    pub local: SocketAddr,
+    /// What it is going to connect to.
+    pub remote: SocketAddr,
+    /// How long it stays open at the most.
+    pub lasts: Duration,
 }
 
 /// Where a check goes.

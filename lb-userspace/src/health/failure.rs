@@ -87,6 +87,7 @@ impl CheckFailure {
         }
     }
 
+    /// What the kernel says at once when it is to connect or send.
     pub(super) fn from_connect(error: &io::Error) -> Self {
         match error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw) {
             Errno::ECONNREFUSED => Self::ConnectRefused,
@@ -101,6 +102,16 @@ impl CheckFailure {
             | Errno::EACCES
             | Errno::EAFNOSUPPORT) => Self::Local(errno),
             errno => Self::Unreachable(errno),
+        }
+    }
+
+    /// What the kernel says while an answer is awaited. To be forbidden then, as firewalls do over IPv6
+    /// (RFC 4443, destination unreachable with code 1, 5 or 6), is the answer; rules of this machine
+    /// speak up at once.
+    pub(super) fn from_network(error: &io::Error) -> Self {
+        match Self::from_connect(error) {
+            Self::Local(errno @ Errno::EACCES) => Self::Unreachable(errno),
+            failure => failure,
         }
     }
 
@@ -226,6 +237,19 @@ mod tests {
             assert_eq!(failure.is_local(), is_local, "{failure}");
             assert_eq!(failure.is_silent(), is_silent, "{failure}");
             assert_eq!(failure.code() == "SOCKERR", is_local, "{failure}");
+        }
+    }
+
+    #[test]
+    fn who_forbids_matters() {
+        let forbidden = io::Error::from_raw_os_error(libc::EACCES);
+        assert_eq!(CheckFailure::from_connect(&forbidden), CheckFailure::Local(Errno::EACCES));
+        let by_network = CheckFailure::from_network(&forbidden);
+        assert_eq!(by_network, CheckFailure::Unreachable(Errno::EACCES));
+        // What the network cannot have said.
+        for errno in [libc::EPERM, libc::ENOBUFS, libc::EMFILE] {
+            let failure = CheckFailure::from_network(&io::Error::from_raw_os_error(errno));
+            assert!(failure.is_local(), "{failure}");
         }
     }
 

@@ -12,9 +12,9 @@ pub use advice::{AgentState, AgentWord, WeightAdvice};
 pub use checker::{
     AgentResult, AgentTarget, CheckResult, Checker, CheckerCounts, Lateness, Pace, Target, TunnelTo,
 };
-pub use endpoint::{Endpoint, Steer, Tunnels};
+pub use endpoint::{CheckFlow, Endpoint, Steer, Tunnels};
 pub use failure::{CheckFailure, PASSED, Step};
 pub use probe::Found;
-pub(crate) use probe::trusting_this_machine;
+pub(crate) use probe::{Stream, bare_host, trusting_this_machine};
 pub use rise_fall::{Health, HealthState, Transition};
 pub use tunnel::{TunnelCounts, TunnelError, TunnelPath};

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{CheckFailure, Pace};
-use crate::model::{HealthCheck, InitialState};
+use crate::model::{InitialState, Thresholds};
 
 /// What checks say about a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ impl Health {
     pub fn record(
         &mut self,
         outcome: &Result<Duration, CheckFailure>,
-        check: &HealthCheck,
+        rules: &Thresholds,
         now: u64,
     ) -> Option<Transition> {
         match outcome {
@@ -80,9 +80,9 @@ impl Health {
                 self.last_failure = Some(failure.to_string());
             }
         }
-        let is_fallen = self.failed_in_row >= check.fall;
-        let is_risen = self.passed_in_row >= check.rise;
-        let to = match (self.state, check.initial) {
+        let is_fallen = self.failed_in_row >= rules.fall;
+        let is_risen = self.passed_in_row >= rules.rise;
+        let to = match (self.state, rules.initial) {
             (HealthState::Unknown, InitialState::FirstCheck) if outcome.is_ok() => HealthState::Up,
             (HealthState::Unknown, InitialState::FirstCheck) => HealthState::Down,
             (HealthState::Unknown, InitialState::Up) if outcome.is_ok() => HealthState::Up,
@@ -180,21 +180,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Probe;
 
     const PASS: Result<Duration, CheckFailure> = Ok(Duration::from_millis(2));
     const FAIL: Result<Duration, CheckFailure> =
         Err(CheckFailure::TimedOut(Duration::from_millis(500)));
     const LOCAL: Result<Duration, CheckFailure> = Err(CheckFailure::OutOfDescriptors);
 
-    fn check(rise: u32, fall: u32) -> HealthCheck {
-        HealthCheck {
-            interval: HealthCheck::DEFAULT_INTERVAL,
-            timeout: HealthCheck::DEFAULT_TIMEOUT,
-            rise,
-            fall,
-            ..HealthCheck::new(Probe::Tcp, 80)
-        }
+    const fn check(rise: u32, fall: u32) -> Thresholds {
+        Thresholds { rise, fall, initial: InitialState::FirstCheck }
     }
 
     /// States after each of a row of outcomes.

@@ -18,14 +18,13 @@ use tokio::{
 };
 
 use super::Outcome;
-use crate::event::Told;
+use crate::{
+    event::Told,
+    programs::{self, Heard},
+};
 
-/// Bytes that are kept of what a program says; it may say more.
-const HEARD: usize = 4096;
-/// Characters of it that are told.
+/// Characters of what a program says that are told.
 const TOLD: usize = 200;
-/// Where programs that the hook's program names without a path are looked for.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Longest time that a program that has ended may take to have its last words read: a process that
 /// it left behind may hold the pipe open for ever.
 const LAST_WORDS: Duration = Duration::from_millis(100);
@@ -60,7 +59,7 @@ fn command(program: &Path, arguments: &[String], told: &Told) -> Command {
     command.args(arguments).env_clear().envs(environment(told)).current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     // SAFETY: between fork and exec it makes system calls and nothing else.
-    unsafe { command.pre_exec(crate::confine::give_up) };
+    unsafe { command.pre_exec(programs::give_up) };
     let mut command = Command::from(command);
     command.kill_on_drop(true);
     command
@@ -70,7 +69,7 @@ fn environment(told: &Told) -> [(&'static str, String); 9] {
     let event = &told.event;
     let time = SystemTime::UNIX_EPOCH + Duration::from_millis(told.time_milliseconds);
     [
-        ("PATH", PATH.to_owned()),
+        ("PATH", programs::PATH.to_owned()),
         ("LB_EVENT", event.kind.name().to_owned()),
         ("LB_SERVICE", event.service.as_ref().map(ToString::to_string).unwrap_or_default()),
         ("LB_BACKEND", event.backend.map(|address| address.to_string()).unwrap_or_default()),
@@ -110,7 +109,7 @@ async fn attend(child: &mut Child, told: &Told) -> std::io::Result<(ExitStatus, 
         }
     };
     let said = errors.first_line().or_else(|| output.first_line());
-    Ok((status, said.unwrap_or_default()))
+    Ok((status, said.map(fit).unwrap_or_default()))
 }
 
 fn judge(status: ExitStatus, said: &str) -> Outcome {
@@ -125,28 +124,9 @@ fn judge(status: ExitStatus, said: &str) -> Outcome {
     Outcome::Failed(if said.is_empty() { how } else { format!("{how}: {said}") })
 }
 
-/// The beginning of what somebody says.
-#[derive(Debug, Default)]
-pub(super) struct Heard(Vec<u8>);
-
-impl Heard {
-    /// Keeps what there is room for.
-    pub(super) fn add(&mut self, bytes: &[u8]) {
-        let room = HEARD - self.0.len();
-        self.0.extend_from_slice(&bytes[..bytes.len().min(room)]);
-    }
-
-    /// Whether nothing more is kept.
-    pub(super) const fn is_full(&self) -> bool {
-        self.0.len() == HEARD
-    }
-
-    /// The first line that is not empty, fit for a log.
-    pub(super) fn first_line(&self) -> Option<String> {
-        let text = String::from_utf8_lossy(&self.0);
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-        Some(plain(line).chars().take(TOLD).collect())
-    }
+/// What others say, fit for a log.
+pub(super) fn fit(said: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(said)).chars().take(TOLD).collect()
 }
 
 async fn listen(from: Option<impl AsyncRead + Unpin>, to: &mut Heard) {

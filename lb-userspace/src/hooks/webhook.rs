@@ -21,8 +21,12 @@ use tokio_rustls::{
     rustls::{ClientConfig, pki_types::ServerName},
 };
 
-use super::{Outcome, run::Heard};
-use crate::{event::Told, health::trusting_this_machine};
+use super::{Outcome, run::fit};
+use crate::{
+    event::Told,
+    health::{Stream, bare_host, trusting_this_machine},
+    programs::Heard,
+};
 
 /// Time between the first two attempts; twice as long before each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -87,11 +91,6 @@ async fn attempt(url: &Uri, told: &Told, within: Duration) -> Result<(), Fault> 
     timeout(within, exchange).await.unwrap_or(Err(Fault::Timeout(within)))
 }
 
-/// A connection, whether encrypted or not.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
 async fn connect(url: &Uri) -> io::Result<Box<dyn Stream>> {
     let is_encrypted = url.scheme_str() == Some("https");
     let port = url.port_u16().unwrap_or(if is_encrypted { 443 } else { 80 });
@@ -113,9 +112,8 @@ async fn encrypt(
     TlsConnector::from(trusted).connect(name, stream).await
 }
 
-/// The host without the brackets that are for URLs only.
 fn host(url: &Uri) -> &str {
-    url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+    bare_host(url.host().unwrap_or_default())
 }
 
 async fn post(
@@ -169,7 +167,7 @@ async fn judge(answer: Response<Incoming>) -> Result<(), Fault> {
             break;
         }
     }
-    let said = heard.first_line().map(|line| format!(": {line}"));
+    let said = heard.first_line().map(|line| format!(": {}", fit(line)));
     Err(Fault::Status(status, said.unwrap_or_default()))
 }
 

@@ -40,6 +40,8 @@ impl Collector for ReportCollector {
         services::encode_sources(&mut families, &report.sources)?;
         backends::encode(&mut families, &report.backends)?;
         backends::encode_checks(&mut families, &report.backends)?;
+        backends::encode_agents(&mut families, &report.backends)?;
+        backends::encode_watch(&mut families, &report.backends)?;
         checker::encode(&mut families, &report.checker)?;
         events::encode(&mut families, &report.events)?;
         events::encode_hooks(&mut families, &report.hooks)

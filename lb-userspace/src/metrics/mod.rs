@@ -14,7 +14,8 @@ pub use encode::encode;
 pub use format::Format;
 pub use process::Process;
 pub use report::{
-    BACKEND_STATES, BackendReport, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
-    Report, ScalingReport, ServiceReport, SourceReport, TableReport,
+    AgentCounts, AttemptCounts, BACKEND_STATES, BackendReport, ConfigReport, FlowCacheReport,
+    InterfaceReport, NatFlowReport, Report, ScalingReport, ServiceReport, SourceReport,
+    TableReport, WatchReport,
 };
 pub use server::{Observer, ReportFuture, serve};

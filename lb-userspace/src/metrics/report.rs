@@ -26,6 +26,8 @@ pub struct Report {
     pub interfaces: Vec<InterfaceReport>,
     /// Registries, at most one a service.
     pub sources: Vec<SourceReport>,
+    /// Whether nobody answers this load balancer, so that failures are taken for its own.
+    pub uplink_silent: bool,
     /// How health checks keep up.
     pub checker: CheckerCounts,
     /// The kernel's tables.
@@ -57,8 +59,8 @@ pub struct ServiceReport {
     pub quorum: bool,
     /// Whether some of them take flows that are not well, since too few are.
     pub panic: bool,
-    /// The priority that serves; `None` while nobody could.
-    pub serving: Option<u8>,
+    /// Whether backends serve that stand by for others.
+    pub backup_active: bool,
     /// How many backends it asks for, where the configuration has a word on that.
     pub scaling: Option<ScalingReport>,
 }
@@ -97,10 +99,45 @@ pub struct BackendReport {
     pub weight_effective: u32,
     /// How its checks went; `None` where it is not checked.
     pub checks: Option<CheckMetrics>,
+    /// How often its agent was heard; `None` where there is none.
+    pub agent: Option<AgentCounts>,
+    /// What was seen of it; `None` where nobody looks.
+    pub watch: Option<WatchReport>,
     /// Changes of its state.
     pub state_changes: u64,
     /// When the last of them was, in seconds since 1970; `None` before the first.
     pub last_change: Option<u64>,
+}
+
+/// How often an agent was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentCounts {
+    /// It answered.
+    pub heard: u64,
+    /// It did not, or not so that it could be understood.
+    pub failed: u64,
+}
+
+/// What was seen of a backend by looking at its traffic and the course of its checks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchReport {
+    /// Whether something speaks against it at present.
+    pub suspect: bool,
+    /// How often it was ejected.
+    pub ejections: u64,
+    /// Checks.
+    pub checks: AttemptCounts,
+    /// Clients that connect.
+    pub traffic: AttemptCounts,
+}
+
+/// Attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AttemptCounts {
+    /// All.
+    pub attempts: u64,
+    /// Those that failed.
+    pub failed: u64,
 }
 
 /// An interface.

@@ -11,6 +11,9 @@ pub struct HealthCheck {
     pub probe: Probe,
     /// Port on the backend; 0 for probes that need none.
     pub port: u16,
+    /// Whether the configuration names that port. Otherwise it is the service's, in whose place a
+    /// backend with a port of its own is asked at that.
+    pub is_port_named: bool,
     /// Address that is asked in place of the backend's own.
     pub address: Option<IpAddr>,
     /// Address of this machine that is asked from; `None` lets routes decide.
@@ -35,7 +38,24 @@ pub struct HealthCheck {
     pub initial: InitialState,
 }
 
+/// What it takes to go down and to come up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Checks in a row that must pass before a backend that was down is up.
+    pub rise: u32,
+    /// Checks in a row that must fail before a backend that was up is down.
+    pub fall: u32,
+    /// What a backend is taken for before it was checked.
+    pub initial: InitialState,
+}
+
 impl HealthCheck {
+    /// What it takes to go down and to come up.
+    #[must_use]
+    pub const fn thresholds(&self) -> Thresholds {
+        Thresholds { rise: self.rise, fall: self.fall, initial: self.initial }
+    }
+
     /// Interval where the configuration says nothing.
     pub const DEFAULT_INTERVAL: Duration = Duration::from_secs(2);
     /// Time-out where the configuration says nothing.
@@ -51,6 +71,7 @@ impl HealthCheck {
         Self {
             probe,
             port,
+            is_port_named: false,
             address: None,
             source: None,
             via: CheckVia::Direct,

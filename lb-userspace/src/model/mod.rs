@@ -20,7 +20,7 @@ pub use backend::{
     Backend, BackendName, BackendRule, BadBackend, BadBackendName, DEFAULT_WEIGHT, Priority, Weight,
 };
 pub use flow_rules::{FlowEnd, FlowRule, FlowRules};
-pub use health_check::{AgentCheck, CheckVia, HealthCheck, InitialState};
+pub use health_check::{AgentCheck, CheckVia, HealthCheck, InitialState, Thresholds};
 pub use hook::{Hook, HookAction};
 pub use outlier::OutlierSettings;
 pub use policy::{BadFlowRate, FlowLimit, FlowRate, Fragments, NoBackend, Ping, Policy, UdpFlows};

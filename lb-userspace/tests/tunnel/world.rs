@@ -9,7 +9,10 @@ use std::{
 };
 
 use lb_common::Forward;
-use lb_userspace::{health::Tunnels, model::Protocol};
+use lb_userspace::{
+    health::{CheckFlow, Tunnels},
+    model::Protocol,
+};
 use tokio::time::timeout;
 
 use super::namespace::{Cable, Namespace};
@@ -20,7 +23,7 @@ pub(crate) const BACKEND: [&str; 2] = ["10.0.0.2", "fd00::2"];
 pub(crate) const VIP: [&str; 2] = ["192.0.2.1", "2001:db8::1"];
 
 /// Answers take microseconds; on a busy machine some milliseconds.
-const LIMIT: Duration = Duration::from_millis(800);
+pub(crate) const LIMIT: Duration = Duration::from_millis(800);
 
 /// A load balancer and a backend with the service's addresses.
 pub(crate) fn world() -> Cable {
@@ -107,9 +110,11 @@ pub(crate) async fn check_tcp(
     };
     socket.bind(SocketAddr::new(source, 0))?;
     let local = socket.local_addr()?;
-    steer.steer(socket.as_fd(), Protocol::Tcp, local)?;
+    let remote = SocketAddr::new(address(vip), 80);
+    let flow = CheckFlow { protocol: Protocol::Tcp, local, remote, lasts: LIMIT };
+    steer.steer(socket.as_fd(), &flow)?;
     timeout(LIMIT, async {
-        let mut stream = socket.connect(SocketAddr::new(address(vip), 80)).await?;
+        let mut stream = socket.connect(remote).await?;
         stream.write_all(b"ping").await?;
         let mut answer = [0; 4];
         stream.read_exact(&mut answer).await?;
@@ -129,8 +134,10 @@ pub(crate) async fn check_udp(
     let (source, steer) = tunnels.to(address(backend), forward, address(vip))?;
     let socket = tokio::net::UdpSocket::bind(SocketAddr::new(source, 0)).await?;
     let local = socket.local_addr()?;
-    steer.steer(socket.as_fd(), Protocol::Udp, local)?;
-    socket.connect(SocketAddr::new(address(vip), 80)).await?;
+    let remote = SocketAddr::new(address(vip), 80);
+    let flow = CheckFlow { protocol: Protocol::Udp, local, remote, lasts: LIMIT };
+    steer.steer(socket.as_fd(), &flow)?;
+    socket.connect(remote).await?;
     socket.send(b"ping").await?;
     let mut answer = [0; 4];
     timeout(LIMIT, socket.recv(&mut answer)).await??;

@@ -42,6 +42,8 @@ enum Broken {
     Fall,
     /// Nobody serves who is not well
     Panic,
+    /// Nobody can notice that all are silent
+    Uplink,
 }
 
 impl From<Broken> for Sabotage {
@@ -51,6 +53,7 @@ impl From<Broken> for Sabotage {
             Broken::EjectionLimit => Self::EjectionLimit,
             Broken::Fall => Self::Fall,
             Broken::Panic => Self::Panic,
+            Broken::Uplink => Self::Uplink,
         }
     }
 }

@@ -265,8 +265,11 @@ impl Balancer {
             let kernel = self.counters.service(id as u32)?;
             ensure!(kernel == host.get(), "service {id}: {kernel:?} and {host:?}");
         }
+        let all = self.counters.all_backends()?;
+        ensure!(all.len() == self.changing.backends.len(), "{} backends", all.len());
         for (index, host) in self.changing.backends.iter().enumerate() {
             let kernel = self.counters.backend(index as u16)?;
+            ensure!(all[index] == kernel, "backend {index}: {:?} and {kernel:?}", all[index]);
             ensure!(kernel == host.get(), "backend {index}: {kernel:?} and {host:?}");
         }
         for (set, host) in self.changing.flows.iter().enumerate() {

@@ -14,6 +14,8 @@ pub enum Sabotage {
     Fall,
     /// Nobody serves who is not well.
     Panic,
+    /// Silence is taken for an answer, so that nobody can notice that all are silent.
+    Uplink,
 }
 
 /// A service and what it asks for.

@@ -9,6 +9,7 @@ use std::{
 
 use lb_userspace::{
     control::{BackendView, Control, Mode, State, Step},
+    event::EventKind,
     health::CheckResult,
     model::{BackendName, LastResort, Service, ServiceName},
 };
@@ -43,6 +44,8 @@ struct Known {
     passed: u32,
     /// Whether, by rise and fall, it is well; `None` before the first result.
     is_well: Option<bool>,
+    /// The weight that it had in a slow start, and of which.
+    slow: Option<(u16, u16)>,
     /// Whether it went down by silence since somebody was heard.
     is_fallen: bool,
     points: Points,
@@ -60,7 +63,9 @@ pub(super) struct Promises {
     was_cut_off: bool,
     /// When failures were last forgiven.
     forgiven_at: u64,
-    /// Who served when the uplink was cut.
+    /// Who was up when the uplink was cut.
+    up: BTreeSet<BackendName>,
+    /// Which services served then.
     served: BTreeSet<ServiceName>,
     steps_in_a_row: (u64, u32),
     /// Who took flows after the last step.
@@ -80,6 +85,7 @@ impl Promises {
             cut_off_since: 0,
             was_cut_off: false,
             forgiven_at: 0,
+            up: BTreeSet::new(),
             served: BTreeSet::new(),
             steps_in_a_row: (0, 0),
             taking: BTreeMap::new(),
@@ -210,13 +216,41 @@ impl Promises {
             if control.is_open(&service.name) {
                 self.look_at_panic(rules, &views, now)?;
             }
-            look_at_ejections(rules, &views, now)?;
+            look_at_ejections(rules, &views, step, now)?;
             for view in &views {
                 self.taking.insert(view.name.clone(), view.serving_weight() > 0);
                 self.look_at_backend(rules, view, truths, is_cut_off, control, now)?;
             }
         }
+        self.look_at_notice(control, is_cut_off, now)?;
         self.look_at_uplink(serving, is_cut_off && control.is_cut_off(), now)
+    }
+
+    /// A cut uplink is noticed once every check has had the time to fail.
+    fn look_at_notice(
+        &mut self,
+        control: &Control,
+        is_cut_off: bool,
+        now: u64,
+    ) -> Result<(), Violation> {
+        if !is_cut_off {
+            let up = self.known.iter().filter(|(name, known)| {
+                let is_checked = control.generation(name) == Some(known.generation);
+                is_checked && known.is_well == Some(true)
+            });
+            self.up = up.map(|(name, _)| name.clone()).collect();
+            return Ok(());
+        }
+        let slowest = self.services.values().filter_map(|service| service.health_check.as_ref());
+        let slowest = slowest.map(|check| check.interval * check.fall + check.timeout).max();
+        let due = self.cut_off_since + slowest.unwrap_or_default().as_millis() as u64 + 1000;
+        let is_untouched = self.known.values().all(|known| known.since < self.cut_off_since);
+        if self.is_honest && is_untouched && self.up.len() > 1 && now > due && !control.is_cut_off()
+        {
+            let what = format!("{} were up, and nobody is heard", self.up.len());
+            return Err(Violation { at: now, promise: "a cut uplink is noticed", what });
+        }
+        Ok(())
     }
 
     fn look_at_backend(
@@ -237,6 +271,22 @@ impl Promises {
             return violated("operators win", format!("{:?}", view.intent.mode));
         }
         let known = self.known.entry(view.name.clone()).or_default();
+        let slow = view.effective.reason.contains("slow start").then_some(view.effective.weight);
+        let whole = view.intent.weight.unwrap_or(view.configured_weight);
+        let before = std::mem::replace(&mut known.slow, slow.map(|weight| (weight, whole)));
+        if let (Some((weight, same)), Some(now_has)) = (before, slow)
+            && same == whole
+            && now_has < weight
+            && !view.effective.reason.contains("usual")
+        {
+            return violated("slow start grows", format!("{now_has} after {weight}"));
+        }
+        if state == State::Up
+            && view.effective.weight != whole
+            && !view.effective.reason.contains(" %: ")
+        {
+            return violated("weights are explained", format!("{}", view.effective.weight));
+        }
         let is_ejected = view.effective.reason.contains("ejected for");
         let is_well = known.is_well.map(|is_well| is_well && !is_ejected);
         if let (Some(damping), Some(is_well)) = (&rules.recovery.damping, is_well)
@@ -358,18 +408,34 @@ impl Promises {
     }
 }
 
-/// No more than the share is ejected.
-fn look_at_ejections(rules: &Service, views: &[BackendView], now: u64) -> Result<(), Violation> {
-    let ejected = views
-        .iter()
-        .filter(|view| {
-            let is_told = view.effective.reason.contains("ejected for");
-            view.effective.state == State::Ejected
-                || view.effective.state == State::Panic && is_told
-        })
-        .count();
-    // Of those who serve fewer may be left by now than when it was last decided.
-    let pool = views.len();
+/// No more than the share is ejected, of those who would take flows when it is decided: they do, or
+/// did before this step.
+fn look_at_ejections(
+    rules: &Service,
+    views: &[BackendView],
+    step: &Step,
+    now: u64,
+) -> Result<(), Violation> {
+    let of_service = step.events.iter().filter(|event| {
+        event.kind == EventKind::BackendState && event.service.as_ref() == Some(&rules.name)
+    });
+    let turned =
+        |word: &str| of_service.clone().filter(|it| it.to.as_deref() == Some(word)).count();
+    // Others have been ejected before, when more may have taken part, and it only shows now.
+    let is_new = of_service.clone().any(|event| {
+        let took_part = matches!(event.from.as_deref(), Some("up" | "standby"));
+        event.to.as_deref() == Some("ejected") && took_part
+    });
+    if !is_new {
+        return Ok(());
+    }
+    let is_ejected = |view: &&BackendView| view.effective.reason.contains("ejected for");
+    let ejected = views.iter().filter(is_ejected).count();
+    let takes_part = |view: &&BackendView| {
+        let state = view.effective.state;
+        state.takes_flows() || matches!(state, State::Ejected | State::Standby)
+    };
+    let pool = views.iter().filter(takes_part).count() + turned("down");
     let most = rules.outlier.most_ejected(pool);
     if ejected > most {
         let what = format!("{}: {ejected} of {pool}, at most {most}", rules.name);

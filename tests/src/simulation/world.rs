@@ -10,7 +10,7 @@ use std::{
 use lb_userspace::{
     config::Config,
     control::{Command, Control, Input, Memory, Mode, Moment, Observations, Urgency},
-    health::{AgentState, CheckResult, Pace, Target},
+    health::{AgentState, CheckFailure, CheckResult, Pace, Target},
     model::BackendName,
     netlink::Via,
     outlier::{Observation, Tally},
@@ -72,6 +72,8 @@ struct World<'a> {
     wall: i64,
     truths: BTreeMap<BackendName, Truth>,
     is_cut_off: bool,
+    /// Whether the control core is told that somebody answered when nobody did.
+    is_deaf: bool,
     targets: BTreeMap<BackendName, Target>,
     due: BTreeMap<BackendName, u64>,
     /// When the last check of each began.
@@ -117,6 +119,7 @@ pub fn run(
         wall: 1_700_000_000_000,
         truths: BTreeMap::new(),
         is_cut_off: false,
+        is_deaf: sabotage == Some(Sabotage::Uplink),
         targets: BTreeMap::new(),
         due: BTreeMap::new(),
         begun: BTreeMap::new(),
@@ -198,7 +201,10 @@ impl World<'_> {
         };
         let truth = if self.is_cut_off { Truth::Silent } else { self.truths[backend] };
         let timeout = target.check.timeout;
-        let (outcome, took) = truth.check(&mut self.random, timeout);
+        let (mut outcome, took) = truth.check(&mut self.random, timeout);
+        if self.is_deaf && outcome.as_ref().is_err_and(CheckFailure::is_silent) {
+            outcome = Err(CheckFailure::ConnectRefused);
+        }
         let result = CheckResult {
             backend: backend.clone(),
             generation: target.generation,

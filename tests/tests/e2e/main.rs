@@ -6,6 +6,7 @@ mod site;
 
 mod attachment;
 mod backend_side;
+mod checks;
 mod config;
 mod counters;
 mod departures;
@@ -35,3 +36,4 @@ mod second_chance;
 mod unreachables;
 mod upgrade;
 mod ways;
+mod well;

@@ -18,10 +18,8 @@ fn a_load_asks_for_backends() {
     let mut site = Site::new(2);
     site.write_config(&format!("{}{SCALING}", Config::of([service])));
     site.start_lbd();
-    let asked = |kind| {
-        let labels = [("service", "echo"), ("kind", kind)];
-        site.metrics().sum("lb_service_desired_backends", &labels)
-    };
+    let asked =
+        |kind| site.metrics().sum(&format!("lb_service_{kind}_backends"), &[("service", "echo")]);
     site.until("the first look at the load", || {
         (asked("desired") > 0).then_some(()).ok_or_else(|| site.metrics().text().to_owned())
     });

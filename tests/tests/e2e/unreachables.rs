@@ -99,7 +99,8 @@ fn a_backend_that_does_not_know_the_tunnel_is_heard() {
             send(&site.topology.client, 20_000, vip(Family::V4), 100);
         });
         let [ours, backend] = [address::balancer(family), address::backend(family, 1)];
-        let expected = Unreachable { ours, backend, tunnel, code };
+        let inner = Some(address::service(Family::V4, 1));
+        let expected = Unreachable { ours, backend, tunnel, inner, code };
         assert_eq!(event, Some(expected), "{forward} {family}");
     }
 }

@@ -27,13 +27,17 @@ enum Proof {
     File(&'static str),
 }
 
-/// What the tests and the demo run: network namespaces and devices, and a real etcd to read
-/// backends from.
+/// What the tests and the demo run: network namespaces and devices, a real etcd to read backends
+/// from, and real servers to check.
 pub(super) const FOR_TESTS: &[Package] = &[
     Package::with_program("iproute2", "ip"),
     Package::with_program("ethtool", "ethtool"),
     Package::with_program(ETCD, "etcd"),
     Package::with_program("etcd-client", "etcdctl"),
+    Package::with_program(HAPROXY, "haproxy"),
+    Package::with_program(NGINX, "nginx"),
+    // The program alone, without a service.
+    Package::with_program("dnsmasq-base", "dnsmasq"),
 ];
 
 /// What `cargo xtask kernels` boots other kernels with, besides.
@@ -53,6 +57,11 @@ pub(super) const FOR_LINKER: &[Package] = &[
 ];
 
 const ETCD: &str = "etcd-server";
+const HAPROXY: &str = "haproxy";
+const NGINX: &str = "nginx";
+
+/// Packages that come with a service, and its name.
+const SERVICES: [(&str, &str); 3] = [(ETCD, "etcd"), (HAPROXY, "haproxy"), (NGINX, "nginx")];
 
 impl Package {
     const fn with_program(name: &'static str, program: &'static str) -> Self {
@@ -80,9 +89,8 @@ pub(super) fn step(wanted: &[Package], host: &Host) -> Option<Step> {
         return None;
     }
     let mut commands = vec![install(&missing)];
-    if host.starts_services() && missing.contains(&ETCD) {
-        // The tests start their own; nobody has asked for one that is always there.
-        commands.push(Invocation::root("systemctl").with(["disable", "--now", "etcd"]));
+    if host.starts_services() {
+        commands.extend(without_services(&missing));
     }
     let refreshed: Vec<_> = [update()].into_iter().chain(commands.clone()).collect();
     let name = format!("Debian's {}", missing.join(", "));
@@ -92,6 +100,17 @@ pub(super) fn step(wanted: &[Package], host: &Host) -> Option<Step> {
     } else {
         Step::new(name, refreshed)
     })
+}
+
+/// Ends the services that come with packages: the tests start their own, and nobody has asked for
+/// one that is always there.
+fn without_services(packages: &[&str]) -> Option<Invocation> {
+    let is_new = |package: &str| packages.contains(&package);
+    let services: Vec<_> =
+        SERVICES.into_iter().filter(|(package, _)| is_new(package)).map(|(_, it)| it).collect();
+    let disable =
+        || Invocation::root("systemctl").with(["disable", "--now"]).with(services.clone());
+    (!services.is_empty()).then(disable)
 }
 
 /// Reads the package lists anew.
@@ -172,6 +191,20 @@ mod tests {
         assert!(all_known(&["g++"], policy));
         assert!(!all_known(&["g++", "llvm-22-dev"], policy));
         assert!(!all_known(&["ethtool"], policy));
+    }
+
+    #[test]
+    fn only_services_of_new_packages_are_ended() {
+        assert!(without_services(&["ethtool", "dnsmasq-base"]).is_none());
+        let end = without_services(&["nginx", "ethtool", "etcd-server"]).unwrap();
+        assert_eq!(end.to_string(), "systemctl disable --now etcd nginx");
+    }
+
+    #[test]
+    fn services_come_with_packages_that_are_installed() {
+        for (name, _) in SERVICES {
+            assert!(FOR_TESTS.iter().any(|package| package.name == name), "{name}");
+        }
     }
 
     #[test]

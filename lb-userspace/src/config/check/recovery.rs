@@ -11,6 +11,8 @@ use crate::{
 };
 
 const FIELD: &str = "service.recovery";
+/// Longest of all times.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub(super) fn recovery(raw: Option<Spanned<raw::Recovery>>) -> Checked<Recovery> {
     let Some(raw) = raw else { return Ok(Recovery::default()) };
@@ -18,7 +20,7 @@ pub(super) fn recovery(raw: Option<Spanned<raw::Recovery>>) -> Checked<Recovery>
     Ok(Recovery {
         slow_start: slow_start(&mut raw)?,
         trial: trial(&mut raw)?,
-        hold_down: duration(raw.hold_down.take(), &key("hold_down"), Duration::ZERO)?,
+        hold_down: hold_down(raw.hold_down.take())?,
         damping: damping(&mut raw)?,
     })
 }
@@ -74,10 +76,18 @@ fn damping(raw: &mut raw::Recovery) -> Checked<Option<Damping>> {
     Ok(Some(damping))
 }
 
+fn hold_down(raw: Option<Spanned<String>>) -> Checked<Duration> {
+    let Some(at) = raw.clone() else { return Ok(Duration::ZERO) };
+    let time = duration(raw, &key("hold_down"), Duration::ZERO)?;
+    if time > LONGEST {
+        return Err(fault(&at, &key("hold_down"), "must be at most a day"));
+    }
+    Ok(time)
+}
+
 fn positive(raw: &Spanned<String>, name: &str) -> Checked<Duration> {
     let time = duration(Some(raw.clone()), &key(name), Duration::ZERO)?;
-    let longest = Duration::from_secs(24 * 60 * 60);
-    if time.is_zero() || time > longest {
+    if time.is_zero() || time > LONGEST {
         return Err(fault(raw, &key(name), "must be more than nothing and at most a day"));
     }
     Ok(time)

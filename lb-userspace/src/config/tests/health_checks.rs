@@ -271,3 +271,40 @@ fn keys_of_a_backend_replace_their_rivals() {
     assert_eq!(exchange.send, b"PING");
     assert!(matches!(exchange.expect, Some(Expect::Begins(_))));
 }
+
+#[test]
+fn a_backend_may_take_any_certificate() {
+    let own = "[[service.backend]]\naddress = \"10.0.1.11\"\n[service.backend.health_check]\n";
+    let lines = "type = \"tls\"\nca_file = \"/etc/ca.pem\"\nserver_name = \"a.example\"";
+    let service = service(&(text("l2", lines) + own + "verify = false\n"));
+    let check = service.check_of(&[10, 0, 1, 11].into()).expect("checked");
+    let Probe::Tls(options) = &check.probe else { panic!("{:?}", check.probe) };
+    assert_eq!((options.verify, &options.ca_file), (false, &None));
+    assert_eq!(options.server_name.as_deref(), Some("a.example"));
+    // In one table it is a mistake.
+    let error = error(&text("l2", &format!("{lines}\nverify = false")));
+    assert!(error.contains("service.health_check.ca_file: nobody asks it"), "{error}");
+}
+
+/// Which port a backend with one of its own is asked at depends on it.
+#[test]
+fn a_port_that_is_named_is_told_from_the_services() {
+    for (lines, expected) in
+        [("", (80, false)), ("port = 80", (80, true)), ("port = 81", (81, true))]
+    {
+        let check = check(&format!("type = \"tcp\"\n{lines}"));
+        assert_eq!((check.port, check.is_port_named), expected, "{lines}");
+    }
+}
+
+#[test]
+fn nobody_is_held_down_for_longer_than_a_day() {
+    let recovery = |time: &str| format!("[service.recovery]\nhold_down = \"{time}\"\n");
+    let with = |time: &str| text("l2", "type = \"tcp\"") + &recovery(time);
+    for (time, seconds) in [("0s", 0), ("1day", 86_400)] {
+        let hold_down = service(&with(time)).recovery.hold_down;
+        assert_eq!(hold_down, Duration::from_secs(seconds));
+    }
+    let error = error(&with("86401s"));
+    assert!(error.contains("service.recovery.hold_down: must be at most a day"), "{error}");
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::site::Site;
 use crate::{
     control::{Command, Input, State},
+    health::{AgentResult, AgentWord},
     outlier::{Observation, Tally},
 };
 
@@ -190,4 +191,29 @@ fn all_grow_at_the_same_times() {
     }
     // Twenty of weight, and those that have to do with flows.
     assert!(steps < 30, "{steps}");
+}
+
+#[test]
+fn an_operator_may_have_it_tried_again() {
+    let mut site = recovery("hold_down = \"1h\"");
+    site.fall(0);
+    site.rise(0);
+    assert_eq!(site.states(), [Down, Up]);
+    site.control.pardon(&Site::name(0));
+    site.step();
+    assert_eq!(site.states(), [Up, Up]);
+}
+
+#[test]
+fn what_a_backend_asks_for_by_itself_is_no_flap() {
+    let lines = "[service.agent_check]\nport = 9000\n[service.recovery]\nhold_down = \"1h\"";
+    let mut site = Site::new(2, lines);
+    for (line, expected) in [("down", Down), ("up", Up)] {
+        let backend = Site::name(0);
+        let generation = site.control.generation(&backend).expect("it is asked");
+        let word = Ok(AgentWord::parse(line).expect("a word"));
+        site.control.take(&Input::Asked(AgentResult { backend, generation, word }), site.at());
+        site.step();
+        assert_eq!(site.states(), [expected, Up]);
+    }
 }

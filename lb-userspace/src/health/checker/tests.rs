@@ -100,8 +100,9 @@ async fn checks_that_take_the_whole_interval_do_not_miss_a_turn() {
         assert_eq!(fixture.next().await.outcome, Err(CheckFailure::TimedOut(INTERVAL)));
     }
     let second = Instant::now();
-    for _ in 0..5 {
+    for _ in 0..20 {
         fixture.next().await;
     }
-    assert!(second.elapsed() < INTERVAL * 5 + Duration::from_millis(100), "{second:?}");
+    // Had each missed a turn, this would take twice as long. A busy machine is late once or twice.
+    assert!(second.elapsed() < INTERVAL * 30, "{:?}", second.elapsed());
 }

@@ -4,10 +4,11 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr},
     os::fd::{AsFd as _, BorrowedFd},
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
+use futures_util::future::poll_immediate;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -16,7 +17,7 @@ use tokio::{
 
 use super::Budget;
 use crate::{
-    health::{CheckFailure, Endpoint},
+    health::{CheckFailure, CheckFlow, Endpoint},
     model::Protocol,
 };
 
@@ -35,16 +36,22 @@ pub(super) async fn connect(
     endpoint: &Endpoint,
     budget: &Budget,
 ) -> Result<Connection, CheckFailure> {
-    let socket = tcp(endpoint)?;
-    let connecting = budget.take(socket.connect(endpoint.remote)).await;
-    let stream = connecting
+    let socket = tcp(endpoint, budget)?;
+    let mut connecting = pin!(budget.take(socket.connect(endpoint.remote)));
+    // What the kernel says at once, this machine says; what it says later, the network has said.
+    let (connected, failure): (_, fn(&io::Error) -> CheckFailure) =
+        match poll_immediate(connecting.as_mut()).await {
+            Some(connected) => (connected, CheckFailure::from_connect),
+            None => (connecting.await, CheckFailure::from_network),
+        };
+    let stream = connected
         .map_err(|_| CheckFailure::TimedOut(budget.limit()))?
-        .map_err(|error| CheckFailure::from_connect(&error))?;
+        .map_err(|error| failure(&error))?;
     Ok(Connection(Some(stream)))
 }
 
 /// A TCP socket that is bound, if there is anything to bind it to, and steered.
-fn tcp(endpoint: &Endpoint) -> Result<TcpSocket, CheckFailure> {
+fn tcp(endpoint: &Endpoint, budget: &Budget) -> Result<TcpSocket, CheckFailure> {
     let open = || {
         let socket = match endpoint.remote {
             SocketAddr::V4(_) => TcpSocket::new_v4(),
@@ -67,15 +74,15 @@ fn tcp(endpoint: &Endpoint) -> Result<TcpSocket, CheckFailure> {
         socket.bind(local)
     };
     bind(local(endpoint)?).map_err(|error| local_trouble(&error))?;
-    steer(endpoint, Protocol::Tcp, socket.as_fd(), || socket.local_addr())?;
+    steer(endpoint, Protocol::Tcp, budget, socket.as_fd(), || socket.local_addr())?;
     Ok(socket)
 }
 
 /// A UDP socket that is bound, steered and connected, so that ICMP errors come back to it.
-pub(super) async fn udp(endpoint: &Endpoint) -> Result<UdpSocket, CheckFailure> {
+pub(super) async fn udp(endpoint: &Endpoint, budget: &Budget) -> Result<UdpSocket, CheckFailure> {
     let binding = UdpSocket::bind(local(endpoint)?).await;
     let socket = binding.map_err(|error| local_trouble(&error))?;
-    steer(endpoint, Protocol::Udp, socket.as_fd(), || socket.local_addr())?;
+    steer(endpoint, Protocol::Udp, budget, socket.as_fd(), || socket.local_addr())?;
     let connecting = socket.connect(endpoint.remote).await;
     connecting.map_err(|error| CheckFailure::from_connect(&error))?;
     Ok(socket)
@@ -84,11 +91,15 @@ pub(super) async fn udp(endpoint: &Endpoint) -> Result<UdpSocket, CheckFailure> 
 fn steer(
     endpoint: &Endpoint,
     protocol: Protocol,
+    budget: &Budget,
     socket: BorrowedFd<'_>,
     local: impl FnOnce() -> io::Result<SocketAddr>,
 ) -> Result<(), CheckFailure> {
     let Some(steer) = &endpoint.steer else { return Ok(()) };
-    let steering = local().and_then(|local| steer.steer(socket, protocol, local));
+    let steering = local().and_then(|local| {
+        let (remote, lasts) = (endpoint.remote, budget.limit());
+        steer.steer(socket, &CheckFlow { protocol, local, remote, lasts })
+    });
     steering.map_err(|error| local_trouble(&error))
 }
 

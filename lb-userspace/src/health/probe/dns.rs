@@ -45,8 +45,9 @@ async fn ask_by_datagram(
     budget: &Budget,
 ) -> Result<Message, CheckFailure> {
     let asked = ask(question);
-    let socket = udp::open(endpoint).await?;
-    socket.send(&encode(&asked)?).await.map_err(|error| udp::failed(&error))?;
+    let socket = udp::open(endpoint, budget).await?;
+    let sent = socket.send(&encode(&asked)?).await;
+    sent.map_err(|error| CheckFailure::from_connect(&error))?;
     let mut datagram = vec![0; MOST];
     let mut strange = None;
     loop {

@@ -26,6 +26,7 @@ use super::Budget;
 use crate::{
     health::{CheckFailure, Endpoint, Step, WeightAdvice, failure::cut},
     model::{BackendName, ExecProbe, ExitCode},
+    programs,
 };
 
 mod output;
@@ -76,9 +77,6 @@ async fn turn<'a>(
     }
 }
 
-/// Where programs find others.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
 /// What the program gets to know: `LB_SERVICE` and `LB_BACKEND` say whom it is about,
 /// `LB_ADDRESS` and `LB_PORT` whom to ask, `LB_CHECK_TIMEOUT_MS` how long it may run.
 fn command(
@@ -92,7 +90,7 @@ fn command(
     command
         .args(&probe.arguments)
         .env_clear()
-        .env("PATH", PATH)
+        .env("PATH", programs::PATH)
         .env("LB_SERVICE", backend.service.to_string())
         .env("LB_BACKEND", backend.address.to_string())
         .env("LB_ADDRESS", endpoint.remote.ip().to_string())
@@ -104,7 +102,7 @@ fn command(
         .stderr(Stdio::piped())
         .process_group(0);
     // SAFETY: what it calls between fork and exec are system calls, and nothing else.
-    unsafe { command.pre_exec(crate::confine::give_up) };
+    unsafe { command.pre_exec(programs::give_up) };
     command
 }
 

@@ -60,7 +60,7 @@ where
     let started = Instant::now();
     let failure = check.await.expect_err("does not end");
     assert!(started.elapsed() >= SHORT, "{failure}");
-    assert!(started.elapsed() < SHORT + Duration::from_secs(1), "{failure}");
+    assert!(started.elapsed() < SHORT + Duration::from_secs(10), "{failure}");
     failure
 }
 

@@ -13,6 +13,7 @@ use hyper::{
 
 use super::{
     Budget,
+    host::in_url,
     http::AGENT,
     http2,
     tls::{self, Within},
@@ -47,10 +48,12 @@ pub(super) async fn check(
 }
 
 fn request(probe: &GrpcProbe, endpoint: &Endpoint) -> Result<Request<()>, CheckFailure> {
-    let name = probe.tls.as_ref().and_then(|tls| tls.server_name.clone());
+    let name = probe.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
     let uri = Uri::builder()
         .scheme(if probe.tls.is_some() { "https" } else { "http" })
-        .authority(name.unwrap_or_else(|| endpoint.remote.to_string()))
+        .authority(
+            name.map_or_else(|| endpoint.remote.to_string(), |name| in_url(name).into_owned()),
+        )
         .path_and_query("/grpc.health.v1.Health/Check")
         .build()
         .map_err(|error| CheckFailure::Impossible(format!("the request: {error}")))?;

@@ -12,7 +12,9 @@ use hyper::{
 };
 
 use super::{
-    Budget, http1, http2,
+    Budget,
+    host::in_url,
+    http1, http2,
     tls::{self, Within},
 };
 use crate::{
@@ -106,7 +108,7 @@ fn request(probe: &HttpProbe, remote: SocketAddr) -> Result<Request<()>, CheckFa
 fn usual_host(probe: &HttpProbe, remote: SocketAddr) -> String {
     let named = probe.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
     let host = match (named, remote.ip()) {
-        (Some(name), _) => name.to_owned(),
+        (Some(name), _) => in_url(name).into_owned(),
         (None, IpAddr::V4(address)) => address.to_string(),
         (None, IpAddr::V6(address)) => format!("[{address}]"),
     };

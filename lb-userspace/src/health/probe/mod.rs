@@ -8,6 +8,7 @@ mod exec;
 #[cfg(test)]
 mod fixture;
 mod grpc;
+mod host;
 mod http;
 mod http1;
 mod http2;
@@ -15,7 +16,8 @@ mod icmp;
 mod tcp;
 mod tls;
 mod tls_config;
-mod tls_listed;
+mod tls_roots;
+mod tls_verifier;
 mod udp;
 
 use std::time::Duration;
@@ -23,7 +25,7 @@ use std::time::Duration;
 use budget::Budget;
 
 pub(super) use icmp::Pinger;
-pub(crate) use tls_config::trusting_this_machine;
+pub(crate) use {host::bare_host, tls::Stream, tls_config::trusting_this_machine};
 
 use super::{CheckFailure, Endpoint, WeightAdvice};
 use crate::model::{BackendName, HealthCheck, Probe};

@@ -22,6 +22,7 @@ use x509_cert::der::Decode as _;
 use super::{
     Budget,
     dial::{self, Connection},
+    host::bare_host,
     tls_config,
 };
 use crate::{
@@ -52,7 +53,7 @@ impl Within {
 }
 
 /// A connection, whether encrypted or not.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -138,8 +139,7 @@ fn server_name(
     let Some(name) = options.server_name.as_deref().or(host) else {
         return Ok(ServerName::from(remote));
     };
-    // As addresses of version 6 stand in URLs.
-    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = bare_host(name);
     ServerName::try_from(name.to_owned())
         .map_err(|_| CheckFailure::Impossible(format!("`{name}` cannot be a server's name")))
 }

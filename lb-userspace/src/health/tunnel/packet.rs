@@ -1,20 +1,27 @@
 //! Whose a packet is that came out of the device.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use crate::model::Protocol;
+use crate::{health::CheckFlow, model::Protocol};
 
-/// What a socket of a check sends: its protocol, and the address and port that it is bound to.
+/// Between which ends packets travel, by which protocol. A socket that is open has its own, which no
+/// other can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Sender {
+pub(super) struct Ends {
     protocol: u8,
-    address: IpAddr,
-    port: u16,
+    from: (IpAddr, u16),
+    to: (IpAddr, u16),
 }
 
-impl Sender {
-    pub(super) const fn new(protocol: Protocol, local: SocketAddr) -> Self {
-        Self { protocol: protocol.number(), address: local.ip(), port: local.port() }
+impl Ends {
+    /// Those of what a check's socket sends.
+    pub(super) const fn of_check(flow: &CheckFlow) -> Self {
+        let CheckFlow { protocol, local, remote, .. } = flow;
+        Self {
+            protocol: protocol.number(),
+            from: (local.ip(), local.port()),
+            to: (remote.ip(), remote.port()),
+        }
     }
 
     /// Reads a packet. `None` for all but TCP and UDP in one piece, and without extension headers,
@@ -33,27 +40,32 @@ impl Sender {
         if u16::from_be_bytes([header[6], header[7]]) & FRAGMENT != 0 {
             return None;
         }
-        let address: [u8; 4] = *header[12..].first_chunk()?;
+        let from: [u8; 4] = *header[12..].first_chunk()?;
+        let to: [u8; 4] = *header[16..].first_chunk()?;
         let length = usize::from(header[0] & 0xf) * 4;
         let segment = packet.get(length.max(header.len())..)?;
-        Self::behind(address.into(), header[9], segment)
+        Self::behind(from.into(), to.into(), header[9], segment)
     }
 
     fn of_ipv6(packet: &[u8]) -> Option<Self> {
         let (header, segment) = packet.split_first_chunk::<40>()?;
-        let address: [u8; 16] = *header[8..].first_chunk()?;
-        Self::behind(address.into(), header[6], segment)
+        let from: [u8; 16] = *header[8..].first_chunk()?;
+        let to: [u8; 16] = *header[24..].first_chunk()?;
+        Self::behind(from.into(), to.into(), header[6], segment)
     }
 
-    fn behind(address: IpAddr, protocol: u8, segment: &[u8]) -> Option<Self> {
+    fn behind(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]) -> Option<Self> {
         let is_known = [Protocol::Tcp, Protocol::Udp].map(Protocol::number).contains(&protocol);
-        let port = u16::from_be_bytes(*segment.first_chunk()?);
-        is_known.then_some(Self { protocol, address, port })
+        let [a, b, c, d] = *segment.first_chunk()?;
+        let (from, to) = ((from, u16::from_be_bytes([a, b])), (to, u16::from_be_bytes([c, d])));
+        is_known.then_some(Self { protocol, from, to })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A packet from port 0x1234 of 10.0.0.1.
@@ -74,22 +86,24 @@ mod tests {
         packet
     }
 
-    fn sender(protocol: Protocol, local: &str) -> Option<Sender> {
-        Some(Sender::new(protocol, local.parse().expect("an address and port")))
+    fn ends(protocol: Protocol, [local, remote]: [&str; 2]) -> Option<Ends> {
+        let [local, remote] = [local, remote].map(|end| end.parse().expect("address and port"));
+        Some(Ends::of_check(&CheckFlow { protocol, local, remote, lasts: Duration::ZERO }))
     }
 
     #[test]
     fn finds_the_socket_that_sent_it() {
         const DO_NOT_FRAGMENT: [u8; 2] = [0x40, 0];
-        let local = "10.0.0.1:4660";
+        let ipv4_ends = ["10.0.0.1:4660", "192.0.2.1:80"];
+        let ipv6_ends = ["[fd00::1]:4660", "[2020:2020:2020:2020:2020:2020:2020:2020]:80"];
         for (packet, expected) in [
-            (ipv4(6, [0; 2], 0), sender(Protocol::Tcp, local)),
-            (ipv4(17, DO_NOT_FRAGMENT, 0), sender(Protocol::Udp, local)),
-            (ipv4(6, DO_NOT_FRAGMENT, 8), sender(Protocol::Tcp, local)),
-            (ipv6(6), sender(Protocol::Tcp, "[fd00::1]:4660")),
-            (ipv6(17), sender(Protocol::Udp, "[fd00::1]:4660")),
+            (ipv4(6, [0; 2], 0), ends(Protocol::Tcp, ipv4_ends)),
+            (ipv4(17, DO_NOT_FRAGMENT, 0), ends(Protocol::Udp, ipv4_ends)),
+            (ipv4(6, DO_NOT_FRAGMENT, 8), ends(Protocol::Tcp, ipv4_ends)),
+            (ipv6(6), ends(Protocol::Tcp, ipv6_ends)),
+            (ipv6(17), ends(Protocol::Udp, ipv6_ends)),
         ] {
-            assert_eq!(Sender::of(&packet), expected, "{packet:?}");
+            assert_eq!(Ends::of(&packet), expected, "{packet:?}");
         }
     }
 
@@ -114,8 +128,10 @@ mod tests {
             ipv6(60),
             ipv6(6)[..39].to_vec(),
             ipv6(6)[..40].to_vec(),
+            // Without the whole of the ports.
+            ipv6(6)[..43].to_vec(),
         ] {
-            assert_eq!(Sender::of(&packet), None, "{packet:?}");
+            assert_eq!(Ends::of(&packet), None, "{packet:?}");
         }
     }
 }

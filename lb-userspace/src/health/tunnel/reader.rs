@@ -1,8 +1,11 @@
 //! Takes packets out of the device and sends them through their tunnels.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 use super::{
@@ -10,7 +13,7 @@ use super::{
     error::TunnelError,
     faults::Part,
     outlets::{HEADROOM, Outlets},
-    packet::Sender,
+    packet::Ends,
     steering::Steering,
 };
 
@@ -19,7 +22,7 @@ use super::{
 pub struct TunnelCounts {
     /// They were sent to their backends.
     pub sent: u64,
-    /// They are of no check's socket, or not of a kind that checks send.
+    /// They are not between the ends of a check, or not of a kind that checks send.
     pub strange: u64,
     /// The kernel did not send them: no way to the backend, a filter, a full queue.
     pub refused: u64,
@@ -73,8 +76,9 @@ impl Reader {
     }
 
     fn forward(&self, buffer: &mut [u8]) {
-        let sender = Sender::of(&buffer[HEADROOM..]);
-        let counter = match sender.and_then(|sender| self.steering.exits.of(&sender)) {
+        let ends = Ends::of(&buffer[HEADROOM..]);
+        let exits = &self.steering.exits;
+        let counter = match ends.and_then(|ends| exits.of_at(Instant::now(), &ends)) {
             None => &self.counters.strange,
             Some(exit) => match self.outlets.send(buffer, exit) {
                 Ok(()) => &self.counters.sent,

@@ -1,12 +1,6 @@
 //! Has the packets of checks' sockets take the tunnels.
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-    os::fd::BorrowedFd,
-    sync::Arc,
-    time::Instant,
-};
+use std::{io, net::IpAddr, os::fd::BorrowedFd, sync::Arc, time::Instant};
 
 use lb_common::Forward;
 use nix::{
@@ -19,14 +13,10 @@ use super::{
     exits::{Exit, Exits, Kind},
     faults::Faults,
     identity::Identity,
-    packet::Sender,
     source,
     ways::{Way, Ways},
 };
-use crate::{
-    health::{Steer, Tunnels},
-    model::Protocol,
-};
+use crate::health::{CheckFlow, Steer, Tunnels};
 
 /// What checks and the reader share.
 #[derive(Debug)]
@@ -106,18 +96,13 @@ struct Through {
 }
 
 impl Steer for Through {
-    fn steer(
-        &self,
-        socket: BorrowedFd<'_>,
-        protocol: Protocol,
-        local: SocketAddr,
-    ) -> io::Result<()> {
+    fn steer(&self, socket: BorrowedFd<'_>, flow: &CheckFlow) -> io::Result<()> {
         if self.steering.faults.first().is_some() {
             // Callers look at the number only; the words come when the next way is asked for.
             return Err(Errno::ENETDOWN.into());
         }
         setsockopt(&socket, sockopt::Mark, &self.steering.identity.mark())?;
-        self.steering.exits.set(Sender::new(protocol, local), self.exit);
+        self.steering.exits.set_at(Instant::now(), flow, self.exit);
         Ok(())
     }
 }
@@ -127,7 +112,7 @@ impl Steer for Through {
 struct Here;
 
 impl Steer for Here {
-    fn steer(&self, _: BorrowedFd<'_>, _: Protocol, _: SocketAddr) -> io::Result<()> {
+    fn steer(&self, _: BorrowedFd<'_>, _: &CheckFlow) -> io::Result<()> {
         Ok(())
     }
 }

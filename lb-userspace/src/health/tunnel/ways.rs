@@ -55,16 +55,16 @@ impl Ways {
 
 #[cfg(test)]
 mod tests {
-    use std::{io, net::SocketAddr, os::fd::BorrowedFd};
+    use std::{io, os::fd::BorrowedFd};
 
     use super::*;
-    use crate::{health::tunnel::exits::Kind, model::Protocol};
+    use crate::health::{CheckFlow, tunnel::exits::Kind};
 
     #[derive(Debug)]
     struct Nowhere;
 
     impl Steer for Nowhere {
-        fn steer(&self, _: BorrowedFd<'_>, _: Protocol, _: SocketAddr) -> io::Result<()> {
+        fn steer(&self, _: BorrowedFd<'_>, _: &CheckFlow) -> io::Result<()> {
             Err(io::ErrorKind::Unsupported.into())
         }
     }

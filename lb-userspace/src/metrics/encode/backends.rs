@@ -5,7 +5,10 @@ use std::fmt;
 use lb_common::Counters;
 
 use super::number;
-use crate::metrics::{BACKEND_STATES, BackendReport, CheckMetrics, families::Families};
+use crate::metrics::{
+    AgentCounts, AttemptCounts, BACKEND_STATES, BackendReport, CheckMetrics, WatchReport,
+    families::Families,
+};
 
 pub(super) fn encode(to: &mut Families, backends: &[BackendReport]) -> fmt::Result {
     let traffic = |count: fn(&Counters) -> u64| {
@@ -65,6 +68,46 @@ pub(super) fn encode_checks(to: &mut Families, backends: &[BackendReport]) -> fm
         "lb_check_duration_seconds",
         "How long health checks took that passed.",
         checked(),
+    )
+}
+
+pub(super) fn encode_agents(to: &mut Families, backends: &[BackendReport]) -> fmt::Result {
+    let asked = backends.iter().filter_map(|backend| Some((name(backend), backend.agent?)));
+    let attempts = asked.flat_map(|(name, AgentCounts { heard, failed })| {
+        [("heard", heard), ("failed", failed)]
+            .map(|(result, count)| ((name, [("result", result)]), count))
+    });
+    to.counters("lb_agent_attempts", "Questions to the backend's agent by result.", attempts)
+}
+
+/// What is seen of backends of services that have it looked at.
+pub(super) fn encode_watch(to: &mut Families, backends: &[BackendReport]) -> fmt::Result {
+    let watched = || backends.iter().filter_map(|backend| Some((name(backend), backend.watch?)));
+    to.gauges(
+        "lb_backend_suspect",
+        "Whether something speaks against the backend, by its traffic or the course of its checks.",
+        watched().map(|(name, watch)| (name, number(watch.suspect))),
+    )?;
+    to.counters(
+        "lb_backend_ejections",
+        "How often the backend was ejected.",
+        watched().map(|(name, watch)| (name, watch.ejections)),
+    )?;
+    let attempts = |pick: fn(&AttemptCounts) -> u64| {
+        watched().flat_map(move |(name, WatchReport { checks, traffic, .. })| {
+            [("checks", checks), ("traffic", traffic)]
+                .map(|(source, counts)| ((name, [("source", source)]), pick(&counts)))
+        })
+    };
+    to.counters(
+        "lb_backend_attempts",
+        "Attempts that outliers are found by: checks, and clients that connect.",
+        attempts(|counts| counts.attempts),
+    )?;
+    to.counters(
+        "lb_backend_failed_attempts",
+        "Those of them that failed.",
+        attempts(|counts| counts.failed),
     )
 }
 

@@ -26,6 +26,11 @@ pub(super) fn encode(to: &mut Families, report: &Report) -> fmt::Result {
     )?;
     to.gauge("process_open_fds", "Open file descriptors.", process.open_descriptors)?;
     to.gauge(
+        "lb_uplink_silent",
+        "Whether nobody answers this machine, so that failures are taken for its own.",
+        number(report.uplink_silent),
+    )?;
+    to.gauge(
         "lb_config_last_reload_success",
         "Whether the last attempt to load the configuration succeeded.",
         number(report.config.last_reload_success),

@@ -55,7 +55,7 @@ pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Resu
     to.gauges(
         "lb_service_backup_active",
         "Whether backends serve that stand by for others.",
-        services.iter().map(|service| (name(service), number(service.serving > Some(0)))),
+        services.iter().map(|service| (name(service), number(service.backup_active))),
     )?;
     encode_scaling(to, services)
 }
@@ -63,15 +63,23 @@ pub(super) fn encode(to: &mut Families, services: &[ServiceReport]) -> fmt::Resu
 fn encode_scaling(to: &mut Families, services: &[ServiceReport]) -> fmt::Result {
     let scaled =
         || services.iter().filter_map(|service| Some((service.name.as_str(), service.scaling?)));
-    let desired = scaled().flat_map(|(name, scaling)| {
-        let ScalingReport { demand, predicted, desired, .. } = scaling;
-        [("demand", demand), ("predicted", predicted), ("desired", desired)]
-            .map(|(kind, backends)| ([("service", name), ("kind", kind)], backends))
-    });
+    let number = |pick: fn(&ScalingReport) -> u32| {
+        scaled().map(move |(name, scaling)| ([("service", name)], pick(&scaling)))
+    };
+    to.gauges(
+        "lb_service_demand_backends",
+        "Backends of weight 100 for the load of now.",
+        number(|scaling| scaling.demand),
+    )?;
+    to.gauges(
+        "lb_service_predicted_backends",
+        "Backends of weight 100 for the load at the horizon.",
+        number(|scaling| scaling.predicted),
+    )?;
     to.gauges(
         "lb_service_desired_backends",
-        "Backends of weight 100 for the load of now, for that at the horizon, and to ask for.",
-        desired,
+        "Backends of weight 100 to ask for.",
+        number(|scaling| scaling.desired),
     )?;
     to.gauges(
         "lb_service_load_ratio",

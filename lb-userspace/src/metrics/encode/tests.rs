@@ -13,8 +13,9 @@ use crate::{
     health::{CheckFailure, CheckerCounts},
     hooks::{HookCounts, Outcome},
     metrics::{
-        BackendReport, CheckMetrics, ConfigReport, FlowCacheReport, InterfaceReport, NatFlowReport,
-        Process, ScalingReport, ServiceReport, SourceReport, TableReport,
+        AgentCounts, AttemptCounts, BackendReport, CheckMetrics, ConfigReport, FlowCacheReport,
+        InterfaceReport, NatFlowReport, Process, ScalingReport, ServiceReport, SourceReport,
+        TableReport, WatchReport,
     },
 };
 
@@ -46,7 +47,7 @@ pub(in crate::metrics) fn report() -> Report {
             up: true,
             quorum: true,
             panic: false,
-            serving: Some(0),
+            backup_active: false,
             scaling: Some(ScalingReport {
                 demand: 2,
                 predicted: 4,
@@ -63,6 +64,13 @@ pub(in crate::metrics) fn report() -> Report {
                 weight_config: 100,
                 weight_effective: 100,
                 checks: Some(checks),
+                agent: Some(AgentCounts { heard: 41, failed: 1 }),
+                watch: Some(WatchReport {
+                    suspect: true,
+                    ejections: 2,
+                    checks: AttemptCounts { attempts: 300, failed: 3 },
+                    traffic: AttemptCounts { attempts: 60, failed: 6 },
+                }),
                 state_changes: 1,
                 last_change: Some(1_795_000_001),
             },
@@ -74,6 +82,8 @@ pub(in crate::metrics) fn report() -> Report {
                 weight_config: 50,
                 weight_effective: 0,
                 checks: None,
+                agent: None,
+                watch: None,
                 state_changes: 0,
                 last_change: None,
             },
@@ -96,6 +106,7 @@ pub(in crate::metrics) fn report() -> Report {
             updates_ok: 4,
             updates_failed: 1,
         }],
+        uplink_silent: false,
         checker: CheckerCounts { in_flight: 3, not_made: 2, ..CheckerCounts::default() },
         tables: TableReport {
             slots_used: 65_536,

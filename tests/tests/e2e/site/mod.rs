@@ -141,6 +141,16 @@ impl Site {
         });
     }
 
+    /// Starts lbd with the configuration that is there and a further variable in its environment, and
+    /// waits until it serves.
+    pub(crate) fn start_lbd_in(&mut self, (variable, value): (&str, &str)) {
+        assert!(self.lbd.is_none(), "lbd runs already");
+        let mut command = self.lbd_command(&[]);
+        command.env(variable, value);
+        self.lbd = Some(Daemon::start("lbd", command).unwrap());
+        self.until_it_answers();
+    }
+
     /// Starts a program that is lbd of some version, and does not wait.
     pub(crate) fn begin_to_start(&mut self, program: &str) {
         assert!(self.lbd.is_none(), "lbd runs already");

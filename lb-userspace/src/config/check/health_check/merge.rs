@@ -75,5 +75,9 @@ fn without_rivals(mut service: HealthCheck, own: &HealthCheck) -> HealthCheck {
     if own.via.is_some() || own.address.is_some() {
         (service.via, service.address) = (None, None);
     }
+    // Who takes any certificate asks nobody whom to trust.
+    if own.verify.as_ref().is_some_and(|verify| !*verify.get_ref()) {
+        service.ca_file = None;
+    }
     service
 }

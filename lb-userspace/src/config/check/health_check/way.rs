@@ -42,6 +42,7 @@ pub(super) fn way(
     let via = via(table, kind, facts)?;
     Ok(HealthCheck {
         port: port_of(table, kind, facts.ports)?,
+        is_port_named: table.raw.port.is_some(),
         address: asked,
         source,
         via,

@@ -4,15 +4,15 @@ use lb_common::Forward;
 
 use super::*;
 use crate::{
-    health::Steer,
-    model::{Probe, Protocol},
+    health::{CheckFlow, Steer},
+    model::Probe,
 };
 
 #[derive(Debug)]
 struct Here;
 
 impl Steer for Here {
-    fn steer(&self, _: BorrowedFd<'_>, _: Protocol, _: SocketAddr) -> io::Result<()> {
+    fn steer(&self, _: BorrowedFd<'_>, _: &CheckFlow) -> io::Result<()> {
         Ok(())
     }
 }

@@ -8,8 +8,7 @@ use tokio::{
     time,
 };
 
-/// So much of each stream is kept.
-const KEPT: usize = 4096;
+use crate::programs::Heard;
 
 /// So much of each stream is read. Who writes more finds the pipe closed, and costs no more time.
 const READ: usize = 1024 * 1024;
@@ -45,10 +44,7 @@ impl Output {
 
     /// The first line that says something, of the errors if there is one, else of the output.
     pub(super) fn first_line(&self) -> Option<&[u8]> {
-        [&self.errors.kept, &self.output.kept].into_iter().find_map(|kept| {
-            let mut lines = kept.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
-            lines.find(|line| !line.is_empty())
-        })
+        self.errors.heard.first_line().or_else(|| self.output.heard.first_line())
     }
 }
 
@@ -56,22 +52,21 @@ impl Output {
 struct Stream<P> {
     /// `None` when it has ended, or has said enough.
     pipe: Option<P>,
-    kept: Vec<u8>,
+    heard: Heard,
     read: usize,
 }
 
 impl<P: AsyncRead + Unpin> Stream<P> {
-    const fn new(pipe: Option<P>) -> Self {
-        Self { pipe, kept: Vec::new(), read: 0 }
+    fn new(pipe: Option<P>) -> Self {
+        Self { pipe, heard: Heard::default(), read: 0 }
     }
 
     async fn read(&mut self) {
-        let mut piece = [0; KEPT];
+        let mut piece = [0; 4096];
         while let Some(pipe) = &mut self.pipe {
             let length = pipe.read(&mut piece).await.unwrap_or(0);
             self.read += length;
-            let room = (KEPT - self.kept.len()).min(length);
-            self.kept.extend_from_slice(&piece[..room]);
+            self.heard.add(&piece[..length]);
             if length == 0 || self.read >= READ {
                 self.pipe = None;
             }

@@ -130,7 +130,7 @@ async fn a_timeout_ends_the_whole_group() {
         until("it runs", || processes_with("61.7251") >= 2).await;
     });
     assert_eq!(outcome, Err(CheckFailure::Stalled(Step::Program, limit)));
-    assert!((limit..limit * 3).contains(&started.elapsed()), "{:?}", started.elapsed());
+    assert!((limit..limit * 10).contains(&started.elapsed()), "{:?}", started.elapsed());
     until("it is gone", || processes_with("61.7251") == 0).await;
     until("no zombies", || zombies().is_subset(&before)).await;
 }
@@ -138,9 +138,10 @@ async fn a_timeout_ends_the_whole_group() {
 #[tokio::test]
 async fn what_a_program_leaves_behind_ends_with_it() {
     // It holds the pipes as well, which must not hold the check.
+    let limit = Duration::from_secs(60);
     let started = Instant::now();
-    run(&shell("sleep 61.7252 & exit 0"), LIMIT).await.expect("passes");
-    assert!(started.elapsed() < LIMIT / 2, "waited for the pipe");
+    run(&shell("sleep 61.7252 & exit 0"), limit).await.expect("passes");
+    assert!(started.elapsed() < limit / 2, "waited for the pipe");
     until("it is gone", || processes_with("61.7252") == 0).await;
 }
 

@@ -3,7 +3,10 @@ use std::net::SocketAddr;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::health::probe::fixture::{SHORT, endpoint, enough, fails_in_time, left_behind, serve};
+use crate::{
+    health::probe::fixture::{SHORT, endpoint, enough, fails_in_time, left_behind, serve},
+    model::TlsOptions,
+};
 
 /// What a server says: a frame, if there is one, and the trailers' status.
 #[derive(Clone, Copy)]
@@ -102,6 +105,23 @@ async fn a_server_that_says_nothing_is_not_waited_for() {
     let failure = fails_in_time(check(&endpoint, &probe, &budget)).await;
     assert_eq!(failure.to_string(), "connected, but no answer within 200 ms");
     assert_eq!(left_behind(remote), Vec::<String>::new());
+}
+
+#[test]
+fn is_asked_by_the_name_of_its_certificate() {
+    let endpoint = endpoint("10.0.0.1:443".parse().expect("address"));
+    for (name, expected) in [
+        (None, "10.0.0.1:443"),
+        (Some("a.example"), "a.example"),
+        (Some("2001:db8::1"), "[2001:db8::1]"),
+    ] {
+        let server_name = name.map(str::to_owned);
+        let tls = Some(TlsOptions { server_name, ..TlsOptions::default() });
+        let probe = GrpcProbe { tls, ..GrpcProbe::default() };
+        let request = request(&probe, &endpoint).expect("a request");
+        let authority = request.uri().authority().expect("an authority");
+        assert_eq!(authority.as_str(), expected);
+    }
 }
 
 #[test]

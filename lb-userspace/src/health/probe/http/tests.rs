@@ -258,6 +258,7 @@ async fn https_agrees_on_the_version_in_the_handshake() {
 #[test]
 fn hosts_have_a_port_that_is_not_the_usual_one() {
     let named = TlsOptions { server_name: Some("a.example".to_owned()), ..TlsOptions::default() };
+    let address = TlsOptions { server_name: Some("2001:db8::1".to_owned()), ..named.clone() };
     for (remote, tls, expected) in [
         ("10.0.0.1:80", None, "10.0.0.1"),
         ("[fd00::1]:80", None, "[fd00::1]"),
@@ -265,6 +266,8 @@ fn hosts_have_a_port_that_is_not_the_usual_one() {
         ("10.0.0.1:443", Some(TlsOptions::default()), "10.0.0.1"),
         ("10.0.0.1:443", Some(named.clone()), "a.example"),
         ("10.0.0.1:8443", Some(named), "a.example:8443"),
+        ("10.0.0.1:443", Some(address.clone()), "[2001:db8::1]"),
+        ("10.0.0.1:8443", Some(address), "[2001:db8::1]:8443"),
     ] {
         let probe = HttpProbe { tls, ..HttpProbe::default() };
         assert_eq!(usual_host(&probe, remote.parse().expect("address")), expected);

@@ -171,7 +171,7 @@ fn silence_and_missing_routes_fail() {
         let pinger = Pinger::default();
         let started = Instant::now();
         assert_eq!(ping("127.0.0.1", &pinger).await, Err(CheckFailure::NoAnswer(LIMIT)));
-        assert!((LIMIT..LIMIT * 2).contains(&started.elapsed()));
+        assert!((LIMIT..LIMIT * 10).contains(&started.elapsed()));
         let failure = ping("192.0.2.1", &pinger).await;
         assert_eq!(failure, Err(CheckFailure::Unreachable(Errno::ENETUNREACH)));
         let shared = pinger.shared.lock().expect("not poisoned");
@@ -205,8 +205,7 @@ async fn cannot_take_the_way_of_clients() {
         fn steer(
             &self,
             _: std::os::fd::BorrowedFd<'_>,
-            _: crate::model::Protocol,
-            _: SocketAddr,
+            _: &crate::health::CheckFlow,
         ) -> io::Result<()> {
             Ok(())
         }

@@ -12,7 +12,7 @@ use tokio::net::TcpSocket;
 use super::*;
 use crate::{
     health::{
-        Steer,
+        CheckFlow, Steer,
         probe::fixture::{SHORT, endpoint, enough, fails_in_time, left_behind, serve},
     },
     model::Protocol,
@@ -72,11 +72,11 @@ async fn parts_cleanly_and_leaves_nothing_behind() {
 
 /// Notes which sockets it has seen.
 #[derive(Debug, Default)]
-struct Notes(Mutex<Vec<(Protocol, SocketAddr)>>);
+struct Notes(Mutex<Vec<CheckFlow>>);
 
 impl Steer for Notes {
-    fn steer(&self, _: BorrowedFd<'_>, protocol: Protocol, local: SocketAddr) -> io::Result<()> {
-        self.0.lock().expect("notes").push((protocol, local));
+    fn steer(&self, _: BorrowedFd<'_>, flow: &CheckFlow) -> io::Result<()> {
+        self.0.lock().expect("notes").push(*flow);
         Ok(())
     }
 }
@@ -86,12 +86,12 @@ impl Steer for Notes {
 struct Broken;
 
 impl Steer for Broken {
-    fn steer(&self, _: BorrowedFd<'_>, _: Protocol, _: SocketAddr) -> io::Result<()> {
+    fn steer(&self, _: BorrowedFd<'_>, _: &CheckFlow) -> io::Result<()> {
         Err(io::Error::from_raw_os_error(libc::ENOENT))
     }
 }
 
-/// Whoever steers knows address and port of each socket before its first packet.
+/// Whoever steers knows both ends of each socket before its first packet.
 #[tokio::test]
 async fn comes_from_its_source_and_is_steered_before_it_connects() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
@@ -103,7 +103,9 @@ async fn comes_from_its_source_and_is_steered_before_it_connects() {
     }
     let peers = [(); 2].map(|()| listener.accept().expect("accept").1);
     assert_eq!(peers.map(|peer| Some(peer.ip())), [source, source]);
-    assert_eq!(*notes.0.lock().expect("notes"), [(Protocol::Tcp, peers[1])]);
+    let lasts = enough().limit();
+    let expected = CheckFlow { protocol: Protocol::Tcp, local: peers[1], remote, lasts };
+    assert_eq!(*notes.0.lock().expect("notes"), [expected]);
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Certificates that are trusted themselves, and not only what they have issued.
+//! Whose certificates are taken, where it is not those that issuers whom this machine trusts have
+//! issued.
 
 use std::sync::Arc;
 
@@ -9,38 +10,56 @@ use tokio_rustls::rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 use x509_cert::der::Decode as _;
 
-/// Takes the certificates of a list, and what these have issued.
-///
-/// A certificate as `openssl req -x509` makes it says that it may issue others, and such a one is no
-/// server's for [`WebPkiServerVerifier`]. Who lists it means just that server.
+/// Verifies certificates. That the server has the key of its certificate is always verified.
 #[derive(Debug)]
-pub(super) struct Listed {
-    certificates: Vec<CertificateDer<'static>>,
-    issued: Arc<WebPkiServerVerifier>,
+pub(super) struct Verifier {
+    taken: Taken,
+    provider: Arc<CryptoProvider>,
 }
 
-impl Listed {
-    /// The same certificates as a list and as issuers.
+/// What is taken.
+#[derive(Debug)]
+enum Taken {
+    Any,
+    /// The certificates of a list, and what these have issued.
+    ///
+    /// A certificate as `openssl req -x509` makes it says that it may issue others, and such a one is
+    /// no server's for [`WebPkiServerVerifier`]. Who lists it means just that server.
+    Listed {
+        certificates: Vec<CertificateDer<'static>>,
+        issued: Arc<WebPkiServerVerifier>,
+    },
+}
+
+impl Verifier {
+    /// Takes any certificate.
+    pub(super) const fn of_any(provider: Arc<CryptoProvider>) -> Self {
+        Self { taken: Taken::Any, provider }
+    }
+
+    /// Takes the same certificates as a list and as issuers.
     ///
     /// # Errors
     /// If there are none.
-    pub(super) fn new(
+    pub(super) fn of_listed(
         certificates: Vec<CertificateDer<'static>>,
         roots: RootCertStore,
         provider: Arc<CryptoProvider>,
     ) -> Result<Self, VerifierBuilderError> {
-        let issued = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Self { certificates, issued: issued.build()? })
+        let roots = Arc::new(roots);
+        let issued = WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider));
+        let taken = Taken::Listed { certificates, issued: issued.build()? };
+        Ok(Self { taken, provider })
     }
 }
 
-impl ServerCertVerifier for Listed {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -49,11 +68,16 @@ impl ServerCertVerifier for Listed {
         stapled: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        if !self.certificates.contains(leaf) {
-            return self.issued.verify_server_cert(leaf, others, name, stapled, now);
+        match &self.taken {
+            Taken::Any => {}
+            Taken::Listed { certificates, .. } if certificates.contains(leaf) => {
+                is_valid(leaf, now)?;
+                verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
+            }
+            Taken::Listed { issued, .. } => {
+                return issued.verify_server_cert(leaf, others, name, stapled, now);
+            }
         }
-        is_valid(leaf, now)?;
-        verify_server_name(&ParsedCertificate::try_from(leaf)?, name)?;
         Ok(ServerCertVerified::assertion())
     }
 
@@ -63,7 +87,8 @@ impl ServerCertVerifier for Listed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -72,11 +97,12 @@ impl ServerCertVerifier for Listed {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.issued.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.issued.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 
