@@ -67,18 +67,22 @@ impl Control {
         for service in self.returning() {
             let is_open = self.openings.is_open(&service.name);
             for name in view::names(self, service) {
+                let is_new = is_open && !self.joined.contains(&name);
                 match self.is_well(service, &name) {
-                    Some(true) if is_open && !self.joined.contains(&name) => {
-                        if self.reach(service.forward, &name.address) == Reach::Known {
-                            returns.welcome(&name, self.now);
-                        }
+                    Some(true) if is_new && self.is_reached(service, &name) => {
+                        returns.welcome(&name, self.now);
                     }
+                    Some(true) if is_new => {}
                     Some(is_well) => returns.note(&name, &service.recovery, is_well, self.now),
                     None => {}
                 }
             }
         }
         self.returns = returns;
+    }
+
+    fn is_reached(&self, service: &Service, name: &BackendName) -> bool {
+        self.reach(service.forward, &name.address) == Reach::Known
     }
 
     /// Whether a backend is well by all that is found out about it; `None` while that is nothing. What

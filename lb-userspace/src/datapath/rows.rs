@@ -36,7 +36,7 @@ impl<const N: usize> Rows<N> {
 
     /// The sums of one entry.
     pub(super) fn get(&self, index: u16) -> io::Result<[u64; N]> {
-        let mut rows = vec![[0; N]; self.processors];
+        let mut rows = vec![[0_u64; N]; self.processors];
         map_calls::get_into(self.map.as_fd(), &u32::from(index), &mut rows)?;
         Ok(sum(&rows))
     }
@@ -46,7 +46,7 @@ impl<const N: usize> Rows<N> {
     pub(super) fn all(&self) -> io::Result<Vec<[u64; N]>> {
         let mut all = Vec::with_capacity(self.entries as usize);
         let mut keys = vec![0_u32; CHUNK];
-        let mut rows = vec![[0; N]; CHUNK * self.processors];
+        let mut rows = vec![[0_u64; N]; CHUNK * self.processors];
         let mut begin = None;
         loop {
             let (count, next) = map_calls::walk(self.map.as_fd(), begin, &mut keys, &mut rows)?;
@@ -61,7 +61,8 @@ impl<const N: usize> Rows<N> {
 
     /// Starts an entry anew.
     pub(super) fn clear(&self, index: u16) -> io::Result<()> {
-        map_calls::set_from(self.map.as_fd(), &u32::from(index), &vec![[0; N]; self.processors])
+        let rows = vec![[0_u64; N]; self.processors];
+        map_calls::set_from(self.map.as_fd(), &u32::from(index), &rows)
     }
 }
 
@@ -70,7 +71,7 @@ const CHUNK: usize = 1024;
 
 /// What all processors have counted together.
 fn sum<const N: usize>(rows: &[[u64; N]]) -> [u64; N] {
-    let mut sums = [0; N];
+    let mut sums = [0_u64; N];
     for row in rows {
         sums.iter_mut().zip(row).for_each(|(sum, number)| *sum += number);
     }
