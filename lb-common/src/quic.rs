@@ -24,6 +24,10 @@ pub(crate) fn server_id<F: Frame>(
     // Two bytes, since the verifier does not follow the check of a single one.
     let [first, _] = *frame.header::<[u8; 2]>(offset)?;
     let (before, length) = (layout.offset & OFFSET_MASK, layout.length);
+    // First of all: sums with what is no length of an identifier are none.
+    if length == 0 || length > LONGEST_ID {
+        return None;
+    }
     let connection = if first & LONG != 0 {
         let header = frame.header::<[u8; LONG_LEN]>(offset)?;
         if u16::from(header[5]) < before + length {
@@ -34,9 +38,6 @@ pub(crate) fn server_id<F: Frame>(
         // Short headers do not tell the length; the layout does.
         offset + 1
     };
-    if length == 0 || length > LONGEST_ID {
-        return None;
-    }
     // More than that follows where an identifier may end: RFC 9001 section 5.4.2 wants 20 bytes
     // behind the connection identifier.
     let bytes = frame.header::<[u8; LONGEST_ID as usize]>(connection + usize::from(before))?;
