@@ -30,7 +30,7 @@ pub(super) enum Verb {
         /// Its share in proportion to the others' weights.
         #[arg(long, default_value_t = DEFAULT_WEIGHT)]
         weight: Weight,
-        /// Of a service with primary-backup: those with the lowest number that can, serve.
+        /// Backends with the lowest number serve, the others stand by for them.
         #[arg(long, default_value_t = 0)]
         priority: Priority,
     },

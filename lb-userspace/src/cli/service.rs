@@ -74,7 +74,7 @@ pub(super) struct New {
     /// Slots of its table, a power of two.
     #[arg(long, value_name = "N")]
     table_slots: Option<u32>,
-    /// Check backends: tcp.
+    /// Check backends: tcp, http, https, tls, udp, dns, icmp, with what is usual for that.
     #[arg(long, value_name = "TYPE")]
     check: Option<String>,
     /// Port that is checked, if it is not the service's.

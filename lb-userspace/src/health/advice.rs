@@ -92,6 +92,7 @@ impl AgentWord {
     /// | `maint` | no traffic, as if an operator had taken it out |
     /// | `75%` | so much of the configured weight |
     /// | `weight N`, `weight:N` | this weight |
+    /// | `maxconn:N` | nothing: there is no such limit |
     ///
     /// Of several states the strictest holds, as `ready` and `up` only end what was said before.
     ///
@@ -105,6 +106,9 @@ impl AgentWord {
             let lower = word.to_ascii_lowercase();
             if let Some(state) = state(&lower) {
                 said.state = said.state.max(Some(state));
+                continue;
+            }
+            if lower.starts_with("maxconn:") {
                 continue;
             }
             let advice = match lower.strip_prefix("weight") {
@@ -219,10 +223,7 @@ mod tests {
             (" \r\n", "it said nothing"),
             ("# only a comment", "it said nothing"),
             ("upp", "`upp` is none of up, ready, down, drain, maint, N% and weight N"),
-            (
-                "up maxconn:3",
-                "`maxconn:3` is none of up, ready, down, drain, maint, N% and weight N",
-            ),
+            ("maxconn:3", "it said nothing"),
             ("weights", "`weights` is none of up, ready, down, drain, maint, N% and weight N"),
             ("101%", "`101%` is no weight: from 0 to 65535, or from 0% to 100%"),
             ("-1%", "`-1%` is no weight: from 0 to 65535, or from 0% to 100%"),

@@ -81,7 +81,8 @@ pub(super) fn percent(
     let Some(raw) = raw else { return Ok(default) };
     let number = raw.get_ref().strip_suffix('%').and_then(|number| number.trim().parse().ok());
     number.filter(|value| (least..=most).contains(value)).ok_or_else(|| {
-        let message = format!("`{}` must be from \"{least}%\" to \"{most}%\"", raw.get_ref());
+        let text = raw.get_ref();
+        let message = format!("`{text}` must be whole percent, from \"{least}%\" to \"{most}%\"");
         fault(&raw, field, message)
     })
 }

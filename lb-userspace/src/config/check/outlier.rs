@@ -145,7 +145,10 @@ mod tests {
     #[test]
     fn faults_name_their_key() {
         let cases = [
-            ("failure_rate = \"101%\"", "failure_rate: `101%` must be from \"0%\" to \"100%\""),
+            (
+                "failure_rate = \"101%\"",
+                "failure_rate: `101%` must be whole percent, from \"0%\" to \"100%\"",
+            ),
             ("failure_window = \"999ms\"", "failure_window: must be from 1s to 10m"),
             ("failure_attempts = 0", "failure_attempts: must be a number from 1 to 1000000"),
             ("latency_factor = 1.05", "latency_factor: must be 0, or a number from 1.1 to 100"),
