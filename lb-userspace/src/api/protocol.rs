@@ -416,7 +416,7 @@ pub struct BackendItem {
     pub weight: Weight,
     /// Weight as configured.
     pub configured_weight: Weight,
-    /// When its turn comes: of a service with `primary-backup`, the lowest number of which any serves.
+    /// When its turn comes: those with the lowest number serve, others stand by for them.
     #[serde(default)]
     pub priority: Priority,
     /// Flows in progress; null where the service's scheduler does not ask.

@@ -23,22 +23,14 @@ impl Control {
         if self.is_cut_off() {
             return false;
         }
-        let is_news = self.judge_trials(observations);
-        let eligible: BTreeMap<ServiceName, BTreeSet<IpAddr>> = observations
-            .keys()
-            .filter_map(|name| self.services.get(name))
-            .filter(|service| !service.outlier.is_off())
-            .map(|service| (service.name.clone(), self.eligible(service)))
-            .collect();
-        let news = eligible.iter().filter(|(name, eligible)| {
-            let period = Period {
-                now: at.clock,
-                hour_of_week: at.hour_of_week(),
-                backends: &observations[*name],
-            };
-            self.judge_outliers(name, &period, eligible)
-        });
-        news.count() > 0 || is_news
+        let mut is_news = self.judge_trials(observations);
+        for (name, backends) in observations {
+            let service = self.services.get(name).filter(|service| !service.outlier.is_off());
+            let Some(eligible) = service.map(|service| self.eligible(service)) else { continue };
+            let period = Period { now: at.clock, hour_of_week: at.hour_of_week(), backends };
+            is_news |= self.judge_outliers(name, &period, &eligible);
+        }
+        is_news
     }
 
     /// A backend on trial may not fail its clients, unless the others do as well.
@@ -110,7 +102,7 @@ impl Control {
     pub fn pardon(&mut self, name: &BackendName) {
         self.returns.pardon(name);
         if let Some(outliers) = self.outliers.get_mut(&name.service) {
-            outliers.retain(|address| *address != name.address);
+            outliers.pardon(&name.address);
         }
     }
 

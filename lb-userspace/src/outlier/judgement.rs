@@ -157,6 +157,14 @@ impl Outliers {
         over.into_iter().map(|(backend, ejection)| returned(backend, ejection)).collect()
     }
 
+    /// Forgets what is held against a backend, not what is usual for it.
+    pub fn pardon(&mut self, backend: &IpAddr) {
+        self.detectors().for_each(|detector| detector.restart(backend));
+        self.ejections.retain(|other| other != backend);
+        self.light.remove(backend);
+        self.spared.remove(backend);
+    }
+
     /// Forgets backends that are gone.
     pub fn retain(&mut self, is_there: impl Fn(&IpAddr) -> bool) {
         for detector in self.detectors() {

@@ -101,6 +101,22 @@ fn a_reload_keeps_what_still_means_something() {
 }
 
 #[test]
+fn one_that_is_pardoned_is_back_and_what_was_learned_of_it_stays() {
+    let mut pool = Pool::new(10, ALL);
+    pool.hour = 70;
+    pool.pass_many(100, |_| HEALTHY);
+    pool.pass_many(5, only_first(DEAD));
+    assert_eq!(pool.ejected(), 1);
+    let learned = |pool: &Pool| serde_json::to_value(pool.outliers.history()).expect("JSON");
+    let before = learned(&pool);
+    assert!(before["10.0.0.0"].is_object(), "{before}");
+    pool.outliers.pardon(&backend(0));
+    assert_eq!(pool.ejected(), 0);
+    assert_eq!(learned(&pool), before);
+    assert_eq!(pool.pass_many(4, |_| HEALTHY), []);
+}
+
+#[test]
 fn those_that_are_gone_are_forgotten() {
     let mut pool = Pool::new(10, ALL);
     pool.hour = 70;
